@@ -1,0 +1,2 @@
+//! The `sandgrouse` command.
+fn main() {}

@@ -1,0 +1,2 @@
+//! Rigs, scenarios and a judge.
+fn main() {}

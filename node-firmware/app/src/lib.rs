@@ -1,0 +1,2 @@
+//! The node application.
+#![no_std]

@@ -154,7 +154,7 @@ impl fmt::Display for ReturnCode {
     }
 }
 
-/// The name of a node behind a forwarder or a radio, 0 to 16 octets [MQTT-SN 1.2 §5.5].
+/// The name of a node behind a forwarder or a radio, 0 to 18 octets [MQTT-SN 1.2 §5.5].
 ///
 /// The standard leaves the size open up to 252 octets. In use are 1, 2, 4, 6 (IPv4 address
 /// and port), 8 (EUI-64) and 16 or 18 for IPv6; a session keeps at most [`NodeId::LEN_MAX`].

@@ -6,6 +6,9 @@ use super::{Header, LengthForm, MessageType, WireError};
 /// The octets of an encapsulation beside the node id and the inner message.
 pub const FORWARD_OVERHEAD: usize = 3;
 
+/// The longest node id of an encapsulation, in octets: what one length octet leaves for it.
+pub const FORWARD_NODE_ID_LEN_MAX: usize = 0xFF - FORWARD_OVERHEAD;
+
 /// A message that a forwarder wrapped, with the name of the node it came from or goes to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Forward<'a> {

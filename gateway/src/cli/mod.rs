@@ -1,1 +1,3 @@
-//! To come.
+//! The commands of `sandgrouse`.
+
+pub mod decode;

@@ -259,10 +259,10 @@ fn d34_qos_minus_one_is_off_until_allowed_and_then_bounded() {
     let mut script = Script::with(|settings| {
         settings.qos_minus_one.push(QosMinusOneRule {
             link: LinkId(0),
-            from: Senders::Addresses(vec![Prefix {
-                address: "127.0.0.0".parse().unwrap(),
-                bits: 8,
-            }]),
+            from: Senders {
+                addresses: vec!["127.0.0.0/8".parse().unwrap()],
+                node_ids: Vec::new(),
+            },
             topics: vec!["pre/#".into()],
             retain: false,
             rate_per_s: 1,

@@ -1,1 +1,4 @@
-//! To come.
+//! The commands.
+
+pub mod check;
+pub mod logging;

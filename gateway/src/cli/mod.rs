@@ -1,7 +1,8 @@
 //! The commands of `sandgrouse`.
 
+pub mod check;
 pub mod decode;
-mod logging;
+pub mod logging;
 mod run;
 
 use std::io::{self, Write};
@@ -26,6 +27,8 @@ struct Cli {
 enum Command {
     /// Run the gateway (the default)
     Run(run::RunArgs),
+    /// Check a configuration file and say what it means
+    Check(check::CheckArgs),
     /// Name every field of MQTT-SN datagrams
     Decode(decode::DecodeArgs),
 }
@@ -36,6 +39,10 @@ pub fn main() -> ExitCode {
     let Cli { command, run } = Cli::parse();
     let outcome = match command.unwrap_or(Command::Run(run)) {
         Command::Run(args) => run::run(&args),
+        Command::Check(args) => {
+            check::run(&args, &mut io::stdout().lock(), &mut io::stderr().lock())
+                .map_err(Into::into)
+        }
         Command::Decode(args) => decode::run(args, io::stdin().lock(), io::stdout().lock())
             .map(ExitCode::from)
             .map_err(Into::into),

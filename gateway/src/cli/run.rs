@@ -8,7 +8,7 @@ use clap::Args;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::info;
 
-use super::logging::LogArgs;
+use super::logging::{self, LogArgs};
 use crate::config::Config;
 use crate::driver::Gateway;
 
@@ -27,7 +27,7 @@ pub(super) fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
         Some(path) => Config::load(path)?,
         None => Config::default(),
     };
-    args.log.init(&config.log)?;
+    logging::init(&args.log, &config.log)?;
     tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()

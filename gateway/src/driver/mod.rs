@@ -232,13 +232,6 @@ impl<U: Upstream> Driver<U> {
     fn take_events(&mut self) {
         let now = self.clock.now();
         for event in self.events.drain(..) {
-            match &event {
-                UpstreamEvent::Connected => info!("the upstream is connected"),
-                UpstreamEvent::Disconnected => {
-                    warn!("the upstream is gone; nodes go on being served")
-                }
-                _ => {}
-            }
             self.engine.handle_upstream(now, event);
         }
     }

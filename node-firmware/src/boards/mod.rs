@@ -1,0 +1,4 @@
+//! The boards, one folder each.
+
+#[cfg(feature = "qemu-virt")]
+pub mod qemu_virt;

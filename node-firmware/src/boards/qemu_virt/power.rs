@@ -10,12 +10,14 @@ pub enum Exit {
     Finished = 0,
     /// The firmware panicked.
     Panic = 1,
-    /// There are no valid settings.
+    /// There are no settings, or they are not valid.
     Settings = 2,
-    /// A part of the board failed for good.
+    /// The storage failed.
     Failed = 3,
     /// The CPU met something that it cannot run.
     Trap = 4,
+    /// The node is done, but some of its publications were refused or dropped.
+    Incomplete = 5,
 }
 
 /// Switches the machine off; QEMU ends with `exit` as its exit code.

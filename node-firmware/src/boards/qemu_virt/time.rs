@@ -35,7 +35,11 @@ impl Driver for Clint {
 impl Clint {
     /// Wakes what is due and sets the alarm for what comes next.
     fn arm(&self, cs: CriticalSection<'_>) {
-        let next = self.queue.borrow(cs).borrow_mut().next_expiration(self.now());
+        let next = self
+            .queue
+            .borrow(cs)
+            .borrow_mut()
+            .next_expiration(self.now());
         // A time that has passed meanwhile raises the interrupt at once: nothing is missed.
         alarm_at(next.saturating_mul(MTIME_PER_TICK));
         // SAFETY: a single hart, and the handler takes the same critical section.

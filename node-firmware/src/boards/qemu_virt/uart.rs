@@ -4,13 +4,13 @@
 //! the bytes where they are, and QEMU holds back its end of the line until there is room again:
 //! at any speed nothing is lost.
 
+use core::cell::RefCell;
 use core::convert::Infallible;
 use core::future::poll_fn;
 use core::ptr;
 use core::task::Poll;
 
 use critical_section::Mutex;
-use core::cell::RefCell;
 use embassy_futures::yield_now;
 use embassy_sync::waitqueue::AtomicWaker;
 use embedded_io_async::{ErrorType, Read, Write};

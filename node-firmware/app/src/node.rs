@@ -120,12 +120,14 @@ where
     /// What the protocol machine does not take of the settings' topics.
     ///
     /// # Cancellation Safety
-    /// Dropping the future stops the node where it is; what it had not yet published is lost,
-    /// as by a loss of power.
+    /// Dropping the future stops the node where it is, and the next call goes on from there. A
+    /// datagram that was being sent is lost, which the protocol makes good.
     pub async fn run(&mut self) -> Result<NodeStats, CommandError> {
-        let (filter, qos) = (self.topics.command.as_client(), COMMAND_QOS);
-        self.client.subscribe(filter, qos)?;
-        self.client.connect(self.parts.clock.now())?;
+        if self.client.phase() == Phase::Off {
+            let filter = self.topics.command.as_client();
+            self.client.subscribe(filter, COMMAND_QOS)?;
+            self.client.connect(self.parts.clock.now())?;
+        }
         loop {
             if self.parts.clock.now() >= self.next_report {
                 self.report_on_time().await;

@@ -6,7 +6,6 @@ use esp_hal::uart::{IoError, Uart};
 
 /// A UART whose receive errors are what they are on a radio: noise, which the frames' checksum
 /// deals with.
-#[derive(Debug)]
 pub(super) struct NoisyLine(pub(super) Uart<'static, Async>);
 
 impl ErrorType for NoisyLine {

@@ -9,7 +9,6 @@ use shared::time::Duration;
 
 /// Light sleep: the clocks stop, memory and session stay, and the HAL moves the system timer on
 /// by the time slept.
-#[derive(Debug)]
 pub(super) struct LightSleep {
     low_power: LowPower<'static>,
     led: Output<'static>,

@@ -292,6 +292,22 @@ fn on_a_lossy_link_every_reading_and_command_arrives() {
 }
 
 #[test]
+fn a_radio_that_cannot_be_switched_on_is_tried_with_each_reading_only() {
+    let world = World::new(&settings(), 1);
+    world.with(|w| w.radio_broken = true);
+    let mut node = world.node();
+    assert_eq!(
+        world.run(node.run(), minutes(9) + Duration::from_secs(30)),
+        None
+    );
+    assert_eq!(node.stats().radio_errors, 10);
+    assert_eq!(world.with(|w| w.power_ups), 10);
+    world.with(|w| w.radio_broken = false);
+    assert_eq!(world.run(node.run(), minutes(12)), None);
+    assert!(sequences(&world).len() >= 12);
+}
+
+#[test]
 fn without_settings_there_is_no_node() {
     let world = World::new(&settings(), 1);
     world.with(|w| w.storage[0] = None);

@@ -25,6 +25,7 @@ pub(super) struct Inner {
     pub(super) led: bool,
     pub(super) radio_on: bool,
     pub(super) radio_broken: bool,
+    pub(super) power_ups: u32,
     pub(super) samples: i32,
     /// Lost datagrams in either direction, in parts per million.
     pub(super) loss_ppm: u32,
@@ -46,6 +47,7 @@ impl World {
             led: false,
             radio_on: false,
             radio_broken: false,
+            power_ups: 0,
             samples: 0,
             loss_ppm: 0,
             storage: [Some(payload), None],
@@ -133,19 +135,22 @@ impl Inner {
 }
 
 impl Radio for World {
-    type Error = Infallible;
+    type Error = Broken;
 
-    async fn power_up(&mut self) -> Result<(), Infallible> {
-        self.with(|w| w.radio_on = true);
-        Ok(())
+    async fn power_up(&mut self) -> Result<(), Broken> {
+        self.with(|w| {
+            w.power_ups += 1;
+            w.radio_on = !w.radio_broken;
+            if w.radio_broken { Err(Broken) } else { Ok(()) }
+        })
     }
 
-    async fn power_down(&mut self) -> Result<(), Infallible> {
+    async fn power_down(&mut self) -> Result<(), Broken> {
         self.with(|w| w.radio_on = false);
         Ok(())
     }
 
-    async fn transmit(&mut self, datagram: &[u8]) -> Result<(), Infallible> {
+    async fn transmit(&mut self, datagram: &[u8]) -> Result<(), Broken> {
         self.with(|w| {
             assert!(w.radio_on, "the radio is off");
             if !w.lost() {
@@ -156,7 +161,7 @@ impl Radio for World {
         Ok(())
     }
 
-    async fn receive(&mut self, buf: &mut [u8]) -> Result<usize, Infallible> {
+    async fn receive(&mut self, buf: &mut [u8]) -> Result<usize, Broken> {
         poll_fn(|_| {
             self.with(|w| {
                 let now = w.now;
@@ -230,6 +235,10 @@ impl Clock for World {
         Self::wait_until(self, deadline).await;
     }
 }
+
+/// What a broken radio reports.
+#[derive(Debug)]
+pub(super) struct Broken;
 
 /// The delay of the link, one way.
 const ONE_WAY: Duration = Duration::from_millis(50);

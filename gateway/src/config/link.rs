@@ -5,8 +5,8 @@ use std::path::PathBuf;
 
 use shared::time::Duration;
 
-use super::address::ForwarderRule;
 use super::reader::Section;
+use crate::session::ForwarderRule;
 
 /// One link.
 #[derive(Clone, Debug, PartialEq, Eq)]

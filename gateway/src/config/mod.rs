@@ -5,7 +5,6 @@
 //! is wrong at once. The types here are plain settings; the driver turns them into those of
 //! the engine, the links and the upstream.
 
-mod address;
 mod duration;
 mod error;
 mod gateway;
@@ -20,7 +19,7 @@ mod value;
 
 use std::path::{Path, PathBuf};
 
-pub use address::{ForwarderRule, NotAPrefix, Prefix};
+pub use crate::session::{ForwarderRule, NotAPrefix, Prefix};
 pub use duration::{format_duration, parse_duration};
 pub use error::{ConfigError, Problem, Problems};
 pub use gateway::*;

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use shared::wire::NodeId;
 
-use super::address::Prefix;
 use super::reader::Section;
+use crate::session::Prefix;
 
 /// The topics that nodes name by an id that both sides know from their settings.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

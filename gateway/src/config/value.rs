@@ -11,9 +11,9 @@ use shared::wire::NodeId;
 use toml::Spanned;
 use toml::de::DeValue;
 
-use super::address::{ForwarderRule, Prefix};
 use super::duration::{format_duration, parse_duration};
 use super::url::BrokerUrl;
+use crate::session::{ForwarderRule, Prefix};
 
 /// What a key takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -45,13 +45,19 @@ impl Engine {
         } else {
             self.tree.subscribers(&publication.topic)
         };
+        let full = self.out.deliveries_held() >= self.settings.deliveries_max;
         if let Some(id) = id {
             self.out
                 .hold_delivery(id, u32::try_from(takers.len()).unwrap_or(u32::MAX));
         }
         for (key, granted) in takers {
             let qos = publication.qos.min(granted);
-            self.post(now, key, Letter::new(publication.clone(), qos, id, now));
+            let letter = Letter::new(publication.clone(), qos, id, now);
+            if full && id.is_some() && self.slots.get(key).is_some_and(|s| !s.listens()) {
+                self.drop_letters(key, vec![letter], DropReason::MailboxFull);
+                continue;
+            }
+            self.post(now, key, letter);
             self.pump(now, key);
             self.reschedule(key);
         }

@@ -178,6 +178,12 @@ impl Engine {
         self.slots.len()
     }
 
+    /// Returns how many publications of nodes wait for the broker's answer.
+    #[must_use]
+    pub fn uplinks_pending(&self) -> usize {
+        self.out.uplinks_pending()
+    }
+
     /// Returns how many downlink publications the broker waits for an answer to.
     #[must_use]
     pub fn deliveries_held(&self) -> usize {

@@ -10,6 +10,7 @@
 //! Code that implements a rule cites it: `[MQTT-SN 1.2 §n]` is the standard, `D-nn` and `A.n`
 //! are this project's decisions where the standard is silent or contradicts itself.
 
+mod address;
 mod connect;
 mod downlink;
 mod engine;
@@ -29,12 +30,11 @@ mod uplink;
 #[cfg(test)]
 mod tests;
 
+pub use address::{ForwarderRule, NotAPrefix, Prefix};
 pub use engine::Engine;
 pub use output::{DropReason, Ending, Notice, Output, Stats};
 pub use port::{
     Binding, DeliveryId, LinkId, Peer, Publication, PublicationId, Refusal, UpstreamEvent,
     UpstreamRequest,
 };
-pub use settings::{
-    Forwarders, LinkSettings, MailboxLimits, Prefix, QosMinusOneRule, Senders, Settings,
-};
+pub use settings::{Forwarders, LinkSettings, MailboxLimits, QosMinusOneRule, Senders, Settings};

@@ -303,6 +303,11 @@ impl Outputs {
         }
     }
 
+    /// Returns how many uplink publications wait for the broker's answer.
+    pub(super) fn uplinks_pending(&self) -> usize {
+        self.uplinks.len()
+    }
+
     /// Returns the downlink publications the broker still waits for an answer to.
     pub(super) fn deliveries_held(&self) -> usize {
         self.deliveries.len()

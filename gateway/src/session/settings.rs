@@ -1,12 +1,12 @@
 //! What the engine is told at its start: limits, link clocks, pre-defined topics.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use shared::time::Duration;
 use shared::wire::{NodeId, TopicId};
 
+use super::address::{ForwarderRule, Prefix};
 use super::port::{Binding, LinkId, Peer};
 
 /// Everything the engine must know beforehand.
@@ -32,6 +32,11 @@ pub struct Settings {
     pub outage_patience: Duration,
     /// What one node's mailbox may hold.
     pub mailbox: MailboxLimits,
+    /// The most downlink publications that the broker is kept waiting for; beyond it nothing
+    /// more is put aside for nodes that do not listen. Must stay below what the broker may
+    /// send without an answer (MQTT 5 Receive Maximum), or sleepers would stop everyone's
+    /// downlink.
+    pub deliveries_max: usize,
     /// The pre-defined topic ids.
     pub predefined: BTreeMap<TopicId, Arc<str>>,
     /// The links, in the order of their [`LinkId`].
@@ -53,6 +58,7 @@ impl Default for Settings {
             publish_window: 4,
             outage_patience: Duration::from_secs(30),
             mailbox: MailboxLimits::default(),
+            deliveries_max: 32_768,
             predefined: BTreeMap::new(),
             links: vec![LinkSettings::default()],
             qos_minus_one: Vec::new(),
@@ -126,7 +132,7 @@ pub enum Forwarders {
     /// Whoever is on the link: right for a serial line, whose far end is the forwarder.
     Anyone,
     /// The peers with these addresses.
-    Listed(Vec<Prefix>),
+    Listed(Vec<ForwarderRule>),
 }
 
 impl Forwarders {
@@ -135,34 +141,9 @@ impl Forwarders {
             (Self::Anyone, _) => true,
             (Self::Listed(_), Peer::Line) => false,
             (Self::Listed(list), Peer::Socket(address)) => {
-                list.iter().any(|prefix| prefix.contains(address.ip()))
+                list.iter().any(|rule| rule.allows(address))
             }
         }
-    }
-}
-
-/// A range of IP addresses.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Prefix {
-    /// An address of the range.
-    pub address: IpAddr,
-    /// How many leading bits must agree; 32 or 128 for a single address.
-    pub bits: u8,
-}
-
-impl Prefix {
-    /// Returns whether `address` is in the range; an IPv4 range holds no IPv6 address.
-    #[must_use]
-    pub fn contains(&self, address: IpAddr) -> bool {
-        let (ours, theirs, width) = match (self.address, address.to_canonical()) {
-            (IpAddr::V4(a), IpAddr::V4(b)) => {
-                (u128::from(a.to_bits()), u128::from(b.to_bits()), 32)
-            }
-            (IpAddr::V6(a), IpAddr::V6(b)) => (a.to_bits(), b.to_bits(), 128),
-            _ => return false,
-        };
-        let host_bits = width - u32::from(self.bits).min(width);
-        (ours ^ theirs).checked_shr(host_bits).unwrap_or(0) == 0
     }
 }
 
@@ -183,56 +164,24 @@ pub struct QosMinusOneRule {
     pub burst: u32,
 }
 
-/// A set of senders on a link.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Senders {
-    /// Every sender.
-    Anyone,
-    /// Senders with these addresses.
-    Addresses(Vec<Prefix>),
-    /// Nodes with these names behind a forwarder or a shared radio.
-    Nodes(Vec<NodeId>),
+/// A set of senders on a link: a sender must satisfy both parts.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Senders {
+    /// The addresses; empty where the address does not matter.
+    pub addresses: Vec<Prefix>,
+    /// The nodes behind a forwarder or a shared radio; empty where the node does not matter.
+    pub node_ids: Vec<NodeId>,
 }
 
 impl Senders {
     pub(super) fn contain(&self, binding: &Binding) -> bool {
-        match self {
-            Self::Anyone => true,
-            Self::Addresses(list) => match binding.peer {
-                Peer::Socket(address) => list.iter().any(|prefix| prefix.contains(address.ip())),
-                Peer::Line => false,
-            },
-            Self::Nodes(list) => binding
+        let address = self.addresses.is_empty()
+            || matches!(binding.peer, Peer::Socket(address)
+                if self.addresses.iter().any(|prefix| prefix.contains(address.ip())));
+        let node_id = self.node_ids.is_empty()
+            || binding
                 .node_id
-                .is_some_and(|node_id| list.contains(&node_id)),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_prefix_holds_its_range_and_no_more() {
-        let prefix = Prefix {
-            address: "10.1.0.0".parse().unwrap(),
-            bits: 16,
-        };
-        assert!(prefix.contains("10.1.255.3".parse().unwrap()));
-        assert!(prefix.contains("::ffff:10.1.2.3".parse().unwrap()));
-        assert!(!prefix.contains("10.2.0.1".parse().unwrap()));
-        assert!(!prefix.contains("::1".parse().unwrap()));
-        let all = Prefix {
-            address: "::".parse().unwrap(),
-            bits: 0,
-        };
-        assert!(all.contains("fe80::1".parse().unwrap()));
-        let one = Prefix {
-            address: "::1".parse().unwrap(),
-            bits: 128,
-        };
-        assert!(one.contains("::1".parse().unwrap()));
-        assert!(!one.contains("::2".parse().unwrap()));
+                .is_some_and(|node_id| self.node_ids.contains(&node_id));
+        address && node_id
     }
 }

@@ -241,3 +241,20 @@ fn a_gone_node_gets_its_qos_1_mail_when_it_returns() {
     script.accepts_register(NODE, "t");
     script.hears_publish("x", false);
 }
+
+#[test]
+fn sleepers_do_not_keep_the_broker_waiting_without_bound() {
+    let mut script = Script::with(|settings| settings.deliveries_max = 2);
+    script.connected(NODE, "a", true);
+    script.subscribed(NODE, "t", QoS::AtLeastOnce);
+    script.connected(OTHER, "b", true);
+    script.subscribed(OTHER, "u", QoS::AtLeastOnce);
+    asleep(&mut script, NODE, 60);
+    for n in 1..=3 {
+        script.delivery(n, "t", "x", QoS::AtLeastOnce);
+    }
+    script.requests(&UpstreamRequest::Acknowledge(DeliveryId(3)));
+    assert_eq!(script.drops(), [DropReason::MailboxFull]);
+    script.delivery(4, "u", "awake", QoS::AtLeastOnce);
+    script.hears_publish("awake", false);
+}

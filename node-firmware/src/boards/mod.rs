@@ -1,0 +1,7 @@
+//! The boards, and what they have in common.
+
+mod clock;
+#[cfg(feature = "qemu-virt")]
+pub mod qemu_virt;
+
+pub use clock::EmbassyClock;

@@ -1,0 +1,184 @@
+//! What a node is told before it starts: who it is, whom it talks to, and how patient it is.
+
+use core::fmt;
+
+use heapless::{String, Vec};
+
+use super::GatewayAddr;
+use crate::time::Duration;
+use crate::wire::{CLIENT_ID_LEN_MAX, QoS};
+
+/// The most gateways that a configuration may name and that the machine keeps a list of.
+pub const GATEWAYS_MAX: usize = 4;
+
+/// The longest topic name or filter that a node keeps, in octets.
+pub const TOPIC_NAME_LEN_MAX: usize = 64;
+
+/// The longest will message that a node keeps, in octets.
+pub const WILL_MESSAGE_LEN_MAX: usize = 64;
+
+/// The configuration of a [`Client`](super::Client).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// The node's name, 1 to 23 characters without control characters.
+    pub client_id: String<CLIENT_ID_LEN_MAX>,
+    /// The keep-alive time in seconds; 0 leaves supervision to the gateway (D-13).
+    pub keep_alive_s: u16,
+    /// Whether [`connect`](super::Client::connect) asks for a fresh session. A connection that
+    /// the machine makes anew by itself always asks for the kept one.
+    pub clean: bool,
+    /// What the gateway publishes when the node is lost.
+    pub will: Option<Will>,
+    /// Gateways that are there without being looked for, in order of preference.
+    pub gateways: Vec<GatewayAddr, GATEWAYS_MAX>,
+    /// How to look for gateways; `None` uses [`Config::gateways`] only.
+    pub discovery: Option<Discovery>,
+    /// The clocks and counters of the link.
+    pub link: LinkClock,
+    /// The largest datagram that the link carries, in octets.
+    pub mtu: usize,
+    /// Whether requests are sent without leaving sleep (D-26).
+    ///
+    /// A gateway that serves a sleeping node saves it a CONNECT and a DISCONNECT for each
+    /// reading. Where this is off, the machine connects first (clean = 0), as MQTT-SN 1.2
+    /// §6.14 has it, and falls asleep again when nothing is left to send.
+    pub publish_while_asleep: bool,
+    /// Wakes in a row without an answer after which the gateway counts as lost.
+    pub wakes_until_lost: u8,
+}
+
+/// Looking for gateways by SEARCHGW, GWINFO and ADVERTISE [MQTT-SN 1.2 §6.1].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Discovery {
+    /// How far SEARCHGW is broadcast, in hops; 0 is the whole network.
+    pub radius: u8,
+    /// Whether the node answers other nodes' SEARCHGW with the gateway it knows.
+    pub answer_others: bool,
+}
+
+/// The clocks and counters of one link [MQTT-SN 1.2 §7.2].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LinkClock {
+    /// How long an answer is waited for; above the link's worst round trip.
+    pub t_retry: Duration,
+    /// How often a request is repeated before the gateway counts as lost.
+    pub n_retry: u8,
+    /// How often a wake's PINGREQ is sent in all before the node goes back to sleep.
+    pub n_wake: u8,
+    /// How long a kind of request rests after code 01 (congestion).
+    pub t_wait: Duration,
+    /// How long the machine stays away from a gateway that refused it for good (code 03).
+    pub t_refused: Duration,
+    /// The upper bound of the random delay before SEARCHGW.
+    pub t_search_gw: Duration,
+    /// The upper bound of the random delay before a node's GWINFO.
+    pub t_gw_info: Duration,
+    /// Missed ADVERTISEs after which a gateway is dropped from the list.
+    pub n_adv: u8,
+    /// How far repetitions are moved at random, in hundredths either way.
+    pub jitter_percent: u8,
+}
+
+/// What the gateway publishes when a node is lost [MQTT-SN 1.2 §6.3].
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Will {
+    /// The topic name.
+    pub topic: String<TOPIC_NAME_LEN_MAX>,
+    /// The quality of service, 0 to 2.
+    pub qos: QoS,
+    /// Whether the broker retains it.
+    pub retain: bool,
+    /// The payload.
+    pub message: Vec<u8, WILL_MESSAGE_LEN_MAX>,
+}
+
+/// What is wrong with a [`Config`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// The client id is empty, longer than 23 characters or holds control characters.
+    ClientId,
+    /// Neither is a gateway named nor discovery switched on.
+    NoGateway,
+    /// The will's topic is empty or too long, holds a wildcard, or its QoS is −1.
+    Will,
+    /// A message that the configuration makes necessary is longer than the MTU.
+    Mtu,
+    /// `t_retry`, `t_wait`, `t_refused` or `t_search_gw` is zero.
+    ZeroTime,
+    /// `n_wake`, `n_adv` or `wakes_until_lost` is zero.
+    ZeroCount,
+    /// The jitter exceeds 50 %.
+    Jitter,
+    /// The client's type has no room for topics, publications or payload.
+    Capacity,
+}
+
+impl Config {
+    /// Creates a configuration for the node `client_id` with the defaults and no gateway yet.
+    ///
+    /// The defaults: keep-alive 300 s, clean = 0, no will, no discovery, MTU 128 octets,
+    /// requests are sent while asleep, 3 wakes without an answer lose the gateway.
+    ///
+    /// # Errors
+    /// [`ConfigError::ClientId`] where the name is longer than 23 octets.
+    pub fn new(client_id: &str) -> Result<Self, ConfigError> {
+        Ok(Self {
+            client_id: String::try_from(client_id).map_err(|_| ConfigError::ClientId)?,
+            keep_alive_s: 300,
+            clean: false,
+            will: None,
+            gateways: Vec::new(),
+            discovery: None,
+            link: LinkClock::default(),
+            mtu: 128,
+            publish_while_asleep: true,
+            wakes_until_lost: 3,
+        })
+    }
+
+    /// Returns the configuration with one more fixed gateway.
+    ///
+    /// # Errors
+    /// [`ConfigError::Capacity`] where [`GATEWAYS_MAX`] are named already.
+    pub fn with_gateway(mut self, addr: GatewayAddr) -> Result<Self, ConfigError> {
+        self.gateways
+            .push(addr)
+            .map_err(|_| ConfigError::Capacity)?;
+        Ok(self)
+    }
+}
+
+impl Default for LinkClock {
+    /// The standard's values (digest A.17): 10 s, 3 repetitions, 5 min after congestion.
+    fn default() -> Self {
+        Self {
+            t_retry: Duration::from_secs(10),
+            n_retry: 3,
+            n_wake: 3,
+            t_wait: Duration::from_secs(300),
+            t_refused: Duration::from_secs(3600),
+            t_search_gw: Duration::from_secs(5),
+            t_gw_info: Duration::from_secs(5),
+            n_adv: 3,
+            jitter_percent: 20,
+        }
+    }
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::ClientId => "the client id must have 1 to 23 characters, none a control one",
+            Self::NoGateway => "name a gateway or switch discovery on",
+            Self::Will => "the will needs a topic without wildcards and a QoS of 0 to 2",
+            Self::Mtu => "a message of this configuration is longer than the MTU",
+            Self::ZeroTime => "t_retry, t_wait, t_refused and t_search_gw must not be zero",
+            Self::ZeroCount => "n_wake, n_adv and wakes_until_lost must not be zero",
+            Self::Jitter => "the jitter must not exceed 50 %",
+            Self::Capacity => "the client has no room for topics, publications or payload",
+        })
+    }
+}
+
+impl core::error::Error for ConfigError {}

@@ -79,3 +79,30 @@ impl<'a> GwInfo<'a> {
         w.bytes(self.gw_addr)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_come_bare_or_behind_their_size() {
+        let bare = |gw_addr| GwInfo { gw_id: 1, gw_addr }.bare_addr();
+        assert_eq!(bare(&[10, 0, 0, 1]), [10, 0, 0, 1]);
+        assert_eq!(bare(&[4, 10, 0, 0, 1]), [10, 0, 0, 1]);
+        let mut long = [0x20; 17];
+        long[0] = 16;
+        assert_eq!(bare(&long), [0x20; 16]);
+        assert_eq!(bare(&long[1..]), [0x20; 16]);
+    }
+
+    #[test]
+    fn other_addresses_stay_as_they_came() {
+        let bare = |gw_addr| GwInfo { gw_id: 1, gw_addr }.bare_addr();
+        assert_eq!(bare(&[]), []);
+        assert_eq!(bare(&[4]), [4]);
+        // Five octets whose first one does not count the rest.
+        assert_eq!(bare(&[5, 10, 0, 0, 1]), [5, 10, 0, 0, 1]);
+        // A size that fits, of an address that no one has.
+        assert_eq!(bare(&[2, 10, 0]), [2, 10, 0]);
+    }
+}

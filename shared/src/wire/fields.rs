@@ -154,7 +154,7 @@ impl fmt::Display for ReturnCode {
     }
 }
 
-/// The name of a node behind a forwarder or a radio, 0 to 16 octets [MQTT-SN 1.2 §5.5].
+/// The name of a node behind a forwarder or a radio, 0 to 18 octets [MQTT-SN 1.2 §5.5].
 ///
 /// The standard leaves the size open up to 252 octets. In use are 1, 2, 4, 6 (IPv4 address
 /// and port), 8 (EUI-64) and 16 or 18 for IPv6; a session keeps at most [`NodeId::LEN_MAX`].
@@ -290,5 +290,80 @@ impl Flags {
             0b10 => Some(TopicIdType::Short),
             _ => None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::string::ToString;
+
+    #[test]
+    fn message_ids_skip_zero() {
+        assert_eq!(MsgId::NONE.next(), MsgId(1));
+        assert_eq!(MsgId(0xFFFE).next(), MsgId(0xFFFF));
+        assert_eq!(MsgId(0xFFFF).next(), MsgId(1));
+    }
+
+    #[test]
+    fn reserved_topic_ids_name_nothing() {
+        assert!(!TopicId::NONE.is_assignable());
+        assert!(TopicId(1).is_assignable());
+        assert!(TopicId(0xFFFE).is_assignable());
+        assert!(!TopicId(0xFFFF).is_assignable());
+    }
+
+    #[test]
+    fn return_codes_keep_their_octet() {
+        for code in 0..=0xFF {
+            assert_eq!(ReturnCode::from_code(code).code(), code);
+        }
+        assert_eq!(
+            ReturnCode::from_code(0x80).to_string(),
+            "reserved code 0x80"
+        );
+    }
+
+    #[test]
+    fn every_flags_octet_reads_as_it_was_written() {
+        for octet in 0..=0xFF {
+            let flags = Flags(octet);
+            let Some(kind) = flags.topic_id_type() else {
+                assert_eq!(octet & 0b11, 0b11);
+                continue;
+            };
+            let again = Flags::empty()
+                .with_dup(flags.dup())
+                .with_qos(flags.qos())
+                .with_retain(flags.retain())
+                .with_will(flags.will())
+                .with_clean(flags.clean())
+                .with_topic_id_type(kind);
+            assert_eq!(again.0, octet);
+        }
+    }
+
+    #[test]
+    fn node_ids_are_kept_up_to_their_limit() {
+        let octets = [0xAB; NodeId::LEN_MAX + 1];
+        for len in 0..=NodeId::LEN_MAX {
+            let id = NodeId::new(&octets[..len]).unwrap();
+            assert_eq!(id.as_bytes(), &octets[..len]);
+            assert_eq!(id.to_string(), "ab".repeat(len));
+        }
+        assert_eq!(NodeId::new(&octets), None);
+    }
+
+    #[test]
+    fn node_ids_of_different_sizes_differ() {
+        assert_ne!(NodeId::new(&[0]), NodeId::new(&[0, 0]));
+        assert_ne!(NodeId::new(&[]), NodeId::new(&[0]));
+    }
+
+    #[test]
+    fn short_names_are_text_only_as_utf8() {
+        assert_eq!(ShortName(*b"tt").as_str(), Some("tt"));
+        assert_eq!(ShortName([0xC2, 0xB0]).as_str(), Some("\u{b0}"));
+        assert_eq!(ShortName([0xC2, 0x41]).as_str(), None);
     }
 }

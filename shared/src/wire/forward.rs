@@ -6,6 +6,9 @@ use super::{Header, LengthForm, MessageType, WireError};
 /// The octets of an encapsulation beside the node id and the inner message.
 pub const FORWARD_OVERHEAD: usize = 3;
 
+/// The longest node id of an encapsulation, in octets: what one length octet leaves for it.
+pub const FORWARD_NODE_ID_LEN_MAX: usize = 0xFF - FORWARD_OVERHEAD;
+
 /// A message that a forwarder wrapped, with the name of the node it came from or goes to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Forward<'a> {
@@ -57,5 +60,51 @@ impl<'a> Forward<'a> {
         w.u8(self.radius & 0b11)?;
         w.bytes(self.node_id)?;
         w.bytes(self.inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::wire::{Forward, Message, WireError};
+
+    fn inner_error(inner: &[u8]) -> Option<WireError> {
+        let mut datagram = std::vec![0x04, 0xFE, 0x00, 0x2A];
+        datagram.extend_from_slice(inner);
+        Message::parse(&datagram).err()
+    }
+
+    #[test]
+    fn inner_message_is_a_datagram_of_its_own() {
+        assert_eq!(inner_error(&[0x02, 0x16]), None);
+        assert_eq!(inner_error(&[0x01, 0x00, 0x04, 0x16]), None);
+        for bad in [
+            &[][..],
+            &[0x02],
+            &[0x00, 0x16],
+            &[0x03, 0x16],
+            &[0x02, 0x16, 0x00],
+            &[0x02, 0x03],
+        ] {
+            assert_eq!(inner_error(bad), Some(WireError::Inner), "{bad:02x?}");
+        }
+    }
+
+    #[test]
+    fn reserved_control_bits_are_ignored() {
+        let Ok(Message::Forward(forward)) = Message::parse(&[0x03, 0xFE, 0xFE, 0x02, 0x16]) else {
+            panic!("no encapsulation");
+        };
+        let expected = Forward {
+            radius: 2,
+            node_id: &[],
+            inner: &[0x02, 0x16],
+        };
+        assert_eq!(forward, expected);
+    }
+
+    #[test]
+    fn long_form_is_not_for_encapsulations() {
+        let datagram = [0x01, 0x00, 0x05, 0xFE, 0x00, 0x02, 0x16];
+        assert_eq!(Message::parse(&datagram), Err(WireError::Length));
     }
 }

@@ -72,8 +72,8 @@ impl Header {
         false
     }
 
-    /// Writes the head of a message whose body has `body_len` octets and returns nothing;
-    /// the long form is taken where the short one cannot say the length.
+    /// Writes the head of a message whose body has `body_len` octets; the long form is taken
+    /// where the short one cannot say the length.
     pub(super) fn emit(
         form: LengthForm,
         kind: MessageType,

@@ -167,11 +167,17 @@ impl<'a> Message<'a> {
     /// Returns the octets that [`Self::emit`] writes.
     #[must_use]
     pub const fn encoded_len(&self) -> usize {
+        self.encoded_len_in(LengthForm::Short)
+    }
+
+    /// Returns the octets that [`Self::emit_in`] writes.
+    #[must_use]
+    pub const fn encoded_len_in(&self, form: LengthForm) -> usize {
         match self {
             Self::Forward(forward) => {
                 super::FORWARD_OVERHEAD + forward.node_id.len() + forward.inner.len()
             }
-            _ => Header::message_len(LengthForm::Short, self.body_len()),
+            _ => Header::message_len(form, self.body_len()),
         }
     }
 
@@ -179,8 +185,9 @@ impl<'a> Message<'a> {
     /// octets written.
     ///
     /// # Errors
-    /// [`WireError::Buffer`] where `buf` is shorter than [`Self::encoded_len`] or the message
-    /// longer than [`MESSAGE_LEN_MAX`](super::MESSAGE_LEN_MAX).
+    /// [`WireError::Buffer`] where `buf` is shorter than [`Self::encoded_len`], the message
+    /// longer than [`MESSAGE_LEN_MAX`](super::MESSAGE_LEN_MAX), or an encapsulation's node id
+    /// longer than [`FORWARD_NODE_ID_LEN_MAX`](super::FORWARD_NODE_ID_LEN_MAX).
     pub fn emit(&self, buf: &mut [u8]) -> Result<usize, WireError> {
         self.emit_in(LengthForm::Short, buf)
     }
@@ -189,7 +196,8 @@ impl<'a> Message<'a> {
     /// the long form even where the short one would do. An encapsulation has only one form.
     ///
     /// # Errors
-    /// As [`Self::emit`].
+    /// [`WireError::Buffer`] where `buf` is shorter than [`Self::encoded_len_in`] or a length
+    /// is more than its field can say. What was written to `buf` is then of no use.
     pub fn emit_in(&self, form: LengthForm, buf: &mut [u8]) -> Result<usize, WireError> {
         let mut w = Writer::new(buf);
         if let Self::Forward(forward) = self {

@@ -29,7 +29,7 @@ pub use connect::{ConnAck, Connect, WillTarget};
 pub use discovery::{Advertise, GwInfo, SearchGw};
 pub use error::WireError;
 pub use fields::{MsgId, NodeId, QoS, ReturnCode, ShortName, TopicId};
-pub use forward::{FORWARD_OVERHEAD, Forward};
+pub use forward::{FORWARD_NODE_ID_LEN_MAX, FORWARD_OVERHEAD, Forward};
 pub use header::{Header, LengthForm, MessageType};
 pub use message::Message;
 pub use publish::{Acknowledgement, PUBLISH_OVERHEAD, Publish};

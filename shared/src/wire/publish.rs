@@ -94,3 +94,41 @@ impl Acknowledgement {
         w.u8(self.return_code.code())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::ShortName;
+
+    const fn minus_one(topic: TopicRef, payload: &[u8]) -> Publish<'_> {
+        Publish {
+            dup: false,
+            qos: QoS::MinusOne,
+            retain: false,
+            topic,
+            msg_id: MsgId::NONE,
+            payload,
+        }
+    }
+
+    #[test]
+    fn long_name_is_split_off_where_it_fits() {
+        let split = |len, payload| minus_one(TopicRef::Normal(TopicId(len)), payload).long_name();
+        assert_eq!(split(3, b"a/bhey"), Some((&b"a/b"[..], &b"hey"[..])));
+        assert_eq!(split(6, b"a/bhey"), Some((&b"a/bhey"[..], &b""[..])));
+        assert_eq!(split(7, b"a/bhey"), None);
+        assert_eq!(split(0xFFFF, b""), None);
+    }
+
+    #[test]
+    fn long_name_is_of_minus_one_and_type_00_only() {
+        let plain = minus_one(TopicRef::Normal(TopicId(3)), b"a/bhey");
+        for qos in [QoS::AtMostOnce, QoS::AtLeastOnce, QoS::ExactlyOnce] {
+            assert_eq!(Publish { qos, ..plain }.long_name(), None);
+        }
+        let short = TopicRef::Short(ShortName([0, 3]));
+        for topic in [TopicRef::Predefined(TopicId(3)), short] {
+            assert_eq!(minus_one(topic, b"a/bhey").long_name(), None);
+        }
+    }
+}

@@ -1,0 +1,5 @@
+//! Any bytes, parsed as a datagram.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|datagram: &[u8]| fuzz::targets::parse(datagram));

@@ -26,20 +26,53 @@ pub fn target_directory() -> PathBuf {
     )
 }
 
-/// Builds the gateway once per process and returns the path of its binary.
+/// How the gateway is compiled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Profile {
+    /// Quickly; what tests run.
+    Dev,
+    /// For use; what is measured.
+    Release,
+}
+
+impl Profile {
+    /// Returns the profile that `SANDGROUSE_PROFILE` names, `dev` or `release`; the first
+    /// where it names none.
+    #[must_use]
+    pub fn from_env() -> Self {
+        match std::env::var("SANDGROUSE_PROFILE").as_deref() {
+            Ok("release") => Self::Release,
+            _ => Self::Dev,
+        }
+    }
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Dev => "dev",
+            Self::Release => "release",
+        }
+    }
+}
+
+/// Builds the gateway, if it is missing or old, and returns the path of its binary. It is
+/// looked at once per process and profile.
 ///
-/// `SANDGROUSE_BIN` names a binary to use as it is instead. `SANDGROUSE_PROFILE=release`
-/// builds with that profile; the default is `dev`.
+/// `SANDGROUSE_BIN` names a binary to use as it is instead.
 ///
 /// # Errors
 /// Where the build fails; the message holds what the compiler said.
-pub fn gateway_binary() -> Result<PathBuf> {
-    static BINARY: OnceLock<Result<PathBuf, String>> = OnceLock::new();
-    let built = BINARY.get_or_init(|| find_or_build().map_err(|error| format!("{error:#}")));
+pub fn gateway_binary(profile: Profile) -> Result<PathBuf> {
+    static DEV: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+    static RELEASE: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+    let binary = match profile {
+        Profile::Dev => &DEV,
+        Profile::Release => &RELEASE,
+    };
+    let built = binary.get_or_init(|| find_or_build(profile).map_err(|error| format!("{error:#}")));
     built.clone().map_err(anyhow::Error::msg)
 }
 
-fn find_or_build() -> Result<PathBuf> {
+fn find_or_build(profile: Profile) -> Result<PathBuf> {
     if let Some(binary) = std::env::var_os("SANDGROUSE_BIN") {
         let binary = PathBuf::from(binary);
         if !binary.is_file() {
@@ -47,12 +80,11 @@ fn find_or_build() -> Result<PathBuf> {
         }
         return Ok(binary);
     }
-    let profile = std::env::var("SANDGROUSE_PROFILE").unwrap_or_else(|_| "dev".to_owned());
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let output = Command::new(cargo)
         .args(["build", "--package", "gateway", "--bin", "sandgrouse"])
         .args(["--message-format", "json-render-diagnostics"])
-        .args(["--profile", &profile])
+        .args(["--profile", profile.name()])
         .current_dir(workspace_root())
         .output()
         .context("cannot start cargo")?;

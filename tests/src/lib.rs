@@ -21,13 +21,13 @@ mod sandgrouse;
 mod sn;
 mod usage;
 
-pub use cargo::{gateway_binary, target_directory, workspace_root};
+pub use cargo::{Profile, gateway_binary, target_directory, workspace_root};
 pub use mosquitto::{Credentials, Mosquitto, MosquittoClient, MosquittoOptions};
 pub use ports::{free_tcp_port, free_udp_port, udp_drops};
 pub use probe::{MqttProbe, ProbeOptions, Received};
 pub use process::{Log, Process, find_program};
 pub use python::PythonClient;
-pub use sandgrouse::{Sandgrouse, Stop, config};
+pub use sandgrouse::{Launch, Sandgrouse, Stop, config};
 pub use sn::{Datagram, Delivery, SnNode, SnSocket};
 pub use usage::Usage;
 

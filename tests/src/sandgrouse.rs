@@ -9,14 +9,25 @@ use nix::sys::signal::Signal;
 use tempfile::TempDir;
 
 use crate::process::Process;
-use crate::{Mosquitto, PATIENCE, Usage, cargo, ports};
+use crate::{Mosquitto, PATIENCE, Profile, Usage, cargo, ports};
 
 /// A running gateway; ended by its process id, its folder removed, on drop.
 #[derive(Debug)]
 pub struct Sandgrouse {
     process: Process,
     directory: TempDir,
-    udp_port: u16,
+    launch: Launch,
+}
+
+/// What a gateway is started with.
+#[derive(Clone, Debug)]
+pub struct Launch {
+    /// The configuration.
+    pub config_toml: String,
+    /// The port of the UDP link on the loopback that the configuration names, if it does.
+    pub udp_port: Option<u16>,
+    /// How the binary is compiled.
+    pub profile: Profile,
 }
 
 /// How to end the gateway.
@@ -29,22 +40,19 @@ pub enum Stop {
 }
 
 impl Sandgrouse {
-    /// Starts the gateway with the given configuration and waits until it is ready.
-    ///
-    /// `udp_port` is the port of the UDP link that the configuration names, for
-    /// [`Self::address`].
+    /// Starts the gateway and waits until it is ready.
     ///
     /// # Errors
     /// Where the gateway does not build, or ends before it is ready; the message holds its log.
-    pub fn start(config_toml: &str, udp_port: u16) -> Result<Self> {
+    pub fn start(launch: Launch) -> Result<Self> {
         let directory = tempfile::Builder::new().prefix("sandgrouse-").tempdir()?;
-        std::fs::write(directory.path().join(CONFIG_FILE), config_toml)?;
-        let process = launch(directory.path())
-            .with_context(|| format!("with this configuration:\n{config_toml}"))?;
+        std::fs::write(directory.path().join(CONFIG_FILE), &launch.config_toml)?;
+        let process = spawn(directory.path(), launch.profile)
+            .with_context(|| format!("with this configuration:\n{}", launch.config_toml))?;
         Ok(Self {
             process,
             directory,
-            udp_port,
+            launch,
         })
     }
 
@@ -54,7 +62,11 @@ impl Sandgrouse {
     /// As [`Self::start`].
     pub fn beside(broker: &Mosquitto) -> Result<Self> {
         let udp_port = ports::free_udp_port()?;
-        Self::start(&config::udp_with_broker(udp_port, broker), udp_port)
+        Self::start(Launch {
+            config_toml: config::udp_with_broker(udp_port, broker),
+            udp_port: Some(udp_port),
+            profile: Profile::from_env(),
+        })
     }
 
     /// Starts a gateway with one UDP link and the embedded broker, both on ephemeral ports,
@@ -64,14 +76,18 @@ impl Sandgrouse {
     /// As [`Self::start`].
     pub fn alone() -> Result<(Self, u16)> {
         let (udp_port, mqtt_port) = (ports::free_udp_port()?, ports::free_tcp_port()?);
-        let config = config::udp_with_embedded_broker(udp_port, mqtt_port);
-        Ok((Self::start(&config, udp_port)?, mqtt_port))
+        let gateway = Self::start(Launch {
+            config_toml: config::udp_with_embedded_broker(udp_port, mqtt_port),
+            udp_port: Some(udp_port),
+            profile: Profile::from_env(),
+        })?;
+        Ok((gateway, mqtt_port))
     }
 
-    /// Returns the address of the UDP link.
+    /// Returns the address of the UDP link; of port 0 where it was started without one.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
-        (Ipv4Addr::LOCALHOST, self.udp_port).into()
+        (Ipv4Addr::LOCALHOST, self.launch.udp_port.unwrap_or(0)).into()
     }
 
     /// Returns the process, for its log and its signals.
@@ -99,7 +115,7 @@ impl Sandgrouse {
     /// # Errors
     /// Where the gateway has no such socket.
     pub fn udp_drops(&self) -> Result<u64> {
-        ports::udp_drops(self.udp_port)
+        ports::udp_drops(self.address().port())
     }
 
     /// Ends the gateway and returns its exit status.
@@ -119,13 +135,13 @@ impl Sandgrouse {
     /// # Errors
     /// As [`Self::start`].
     pub fn resume(&mut self) -> Result<()> {
-        self.process = launch(self.directory.path())?;
+        self.process = spawn(self.directory.path(), self.launch.profile)?;
         Ok(())
     }
 }
 
-fn launch(directory: &Path) -> Result<Process> {
-    let mut command = Command::new(cargo::gateway_binary()?);
+fn spawn(directory: &Path, profile: Profile) -> Result<Process> {
+    let mut command = Command::new(cargo::gateway_binary(profile)?);
     command
         .args(["--log-format", "json", "run", "--config", CONFIG_FILE])
         .current_dir(directory);

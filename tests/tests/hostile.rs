@@ -83,7 +83,7 @@ fn survives(mut next: impl FnMut(usize) -> Option<Vec<u8>>) -> Result<()> {
 
 /// Returns the frames of a class from the table of test vectors.
 fn vectors(class: &str) -> Result<Vec<Vec<u8>>> {
-    let path = tests::workspace_root().join("shared/tests/vectors.json");
+    let path = tests::workspace_root().join("shared/tests/data/vectors.json");
     let text = std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;
     let all: Vec<Value> = serde_json::from_str(&text)?;
     all.iter()

@@ -1,2 +1,5 @@
 //! The `sandgrouse` command.
-fn main() {}
+
+fn main() -> std::process::ExitCode {
+    gateway::cli::main()
+}

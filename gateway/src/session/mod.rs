@@ -1,8 +1,40 @@
 //! The gateway's protocol machine: one engine for all nodes, without any input or output.
+//!
+//! [`Engine`] takes datagrams from the links and events from the upstream and says what to
+//! send where. It owns no socket, clock, task or source of randomness, so the gateway, the
+//! simulation and the benchmarks run the very same code.
+//!
+//! It knows the `shared` crate and nothing else of the gateway. Links and upstream are written
+//! against its [`port`](Binding) types; only the driver knows them all.
+//!
+//! Code that implements a rule cites it: `[MQTT-SN 1.2 §n]` is the standard, `D-nn` and `A.n`
+//! are this project's decisions where the standard is silent or contradicts itself.
 
+mod address;
+mod connect;
+mod downlink;
+mod engine;
+mod mailbox;
+mod output;
 mod port;
+mod rate;
+mod settings;
+mod sleep;
+mod slots;
+mod state;
+mod subscribe;
+mod subscription_tree;
+mod topic_table;
+mod uplink;
 
+#[cfg(test)]
+mod tests;
+
+pub use address::{ForwarderRule, NotAPrefix, Prefix};
+pub use engine::Engine;
+pub use output::{DropReason, Ending, Notice, Output, Stats};
 pub use port::{
     Binding, DeliveryId, LinkId, Peer, Publication, PublicationId, Refusal, UpstreamEvent,
     UpstreamRequest,
 };
+pub use settings::{Forwarders, LinkSettings, MailboxLimits, QosMinusOneRule, Senders, Settings};

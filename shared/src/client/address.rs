@@ -64,6 +64,24 @@ impl GatewayAddr {
     }
 }
 
+impl GatewayAddr {
+    /// Returns the octets without the port, as GWINFO carries them (D-05).
+    pub(super) fn without_port(&self) -> &[u8] {
+        let octets = self.as_bytes();
+        match octets.len() {
+            6 | 18 => octets.get(..octets.len() - 2).unwrap_or(octets),
+            _ => octets,
+        }
+    }
+
+    /// Returns whether a datagram from `sender` comes from this address: it is the same, or
+    /// this one came from a GWINFO and lacks the port only.
+    pub(super) fn is_sender(&self, sender: &Self) -> bool {
+        let port_missing = matches!(self.len, 4 | 16) && self.as_bytes() == sender.without_port();
+        self == sender || port_missing
+    }
+}
+
 impl fmt::Debug for GatewayAddr {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("GatewayAddr(")?;

@@ -5,11 +5,15 @@ use core::fmt;
 use heapless::{String, Vec};
 
 use super::GatewayAddr;
+use super::topics::is_name;
 use crate::time::Duration;
-use crate::wire::{CLIENT_ID_LEN_MAX, QoS};
+use crate::wire::{CLIENT_ID_LEN_MAX, Connect, Message, QoS, WillTarget};
 
 /// The most gateways that a configuration may name and that the machine keeps a list of.
 pub const GATEWAYS_MAX: usize = 4;
+
+/// The most that repetitions may be moved at random, in hundredths.
+const JITTER_PERCENT_MAX: u8 = 50;
 
 /// The longest topic name or filter that a node keeps, in octets.
 pub const TOPIC_NAME_LEN_MAX: usize = 64;
@@ -104,14 +108,14 @@ pub enum ConfigError {
     Will,
     /// A message that the configuration makes necessary is longer than the MTU.
     Mtu,
-    /// `t_retry`, `t_wait`, `t_refused` or `t_search_gw` is zero.
+    /// A time of the link's clock is zero.
     ZeroTime,
     /// `n_wake`, `n_adv` or `wakes_until_lost` is zero.
     ZeroCount,
     /// The jitter exceeds 50 %.
     Jitter,
-    /// The client's type has no room for topics, publications or payload.
-    Capacity,
+    /// More than [`GATEWAYS_MAX`] gateways are named.
+    Gateways,
 }
 
 impl Config {
@@ -140,12 +144,88 @@ impl Config {
     /// Returns the configuration with one more fixed gateway.
     ///
     /// # Errors
-    /// [`ConfigError::Capacity`] where [`GATEWAYS_MAX`] are named already.
+    /// [`ConfigError::Gateways`] where [`GATEWAYS_MAX`] are named already.
     pub fn with_gateway(mut self, addr: GatewayAddr) -> Result<Self, ConfigError> {
         self.gateways
             .push(addr)
-            .map_err(|_| ConfigError::Capacity)?;
+            .map_err(|_| ConfigError::Gateways)?;
         Ok(self)
+    }
+}
+
+impl Config {
+    /// Checks what a machine relies on.
+    pub(super) fn validate(&self) -> Result<(), ConfigError> {
+        let id = &self.client_id;
+        if id.is_empty() || id.chars().any(char::is_control) {
+            return Err(ConfigError::ClientId);
+        }
+        if self.gateways.is_empty() && self.discovery.is_none() {
+            return Err(ConfigError::NoGateway);
+        }
+        self.link.validate()?;
+        if self.wakes_until_lost == 0 {
+            return Err(ConfigError::ZeroCount);
+        }
+        if let Some(will) = &self.will {
+            will.validate(self.mtu)?;
+        }
+        let connect = Message::Connect(Connect {
+            will: false,
+            clean: false,
+            protocol_id: Connect::PROTOCOL_ID,
+            duration_s: 0,
+            client_id: id.as_bytes(),
+        });
+        if connect.encoded_len() > self.mtu {
+            return Err(ConfigError::Mtu);
+        }
+        Ok(())
+    }
+}
+
+impl Will {
+    /// Returns the will as WILLTOPIC and WILLTOPICUPD carry it.
+    pub(super) fn target(&self) -> WillTarget<'_> {
+        WillTarget {
+            qos: self.qos,
+            retain: self.retain,
+            topic: self.topic.as_bytes(),
+        }
+    }
+
+    fn validate(&self, mtu: usize) -> Result<(), ConfigError> {
+        if !is_name(&self.topic) || self.qos == QoS::MinusOne {
+            return Err(ConfigError::Will);
+        }
+        let topic = Message::WillTopic(Some(self.target()));
+        let message = Message::WillMsg(&self.message);
+        if topic.encoded_len().max(message.encoded_len()) > mtu {
+            return Err(ConfigError::Mtu);
+        }
+        Ok(())
+    }
+}
+
+impl LinkClock {
+    fn validate(&self) -> Result<(), ConfigError> {
+        let times = [
+            self.t_retry,
+            self.t_wait,
+            self.t_refused,
+            self.t_search_gw,
+            self.t_gw_info,
+        ];
+        if times.contains(&Duration::ZERO) {
+            return Err(ConfigError::ZeroTime);
+        }
+        if self.n_wake == 0 || self.n_adv == 0 {
+            return Err(ConfigError::ZeroCount);
+        }
+        if self.jitter_percent > JITTER_PERCENT_MAX {
+            return Err(ConfigError::Jitter);
+        }
+        Ok(())
     }
 }
 
@@ -173,10 +253,10 @@ impl fmt::Display for ConfigError {
             Self::NoGateway => "name a gateway or switch discovery on",
             Self::Will => "the will needs a topic without wildcards and a QoS of 0 to 2",
             Self::Mtu => "a message of this configuration is longer than the MTU",
-            Self::ZeroTime => "t_retry, t_wait, t_refused and t_search_gw must not be zero",
+            Self::ZeroTime => "no time of the link's clock may be zero",
             Self::ZeroCount => "n_wake, n_adv and wakes_until_lost must not be zero",
             Self::Jitter => "the jitter must not exceed 50 %",
-            Self::Capacity => "the client has no room for topics, publications or payload",
+            Self::Gateways => "too many gateways are named",
         })
     }
 }

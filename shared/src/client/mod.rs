@@ -1,12 +1,89 @@
 //! The node's MQTT-SN 1.2 machine, sans-IO.
 //!
-//! (Interface first: the bodies follow.)
+//! [`Client`] keeps one node connected: it finds a gateway, connects, registers names,
+//! publishes, subscribes, receives, sleeps and wakes, repeats what is lost and goes to another
+//! gateway when one falls silent. It owns no clock, socket, task, allocator or randomness, and
+//! no pointer: kept in memory that survives deep sleep, it goes on where it was.
+//!
+//! # Driving it
+//!
+//! 1. Feed one input: [`handle_datagram`](Client::handle_datagram),
+//!    [`handle_timeout`](Client::handle_timeout) or a command.
+//! 2. Drain [`poll_transmit`](Client::poll_transmit) and [`poll_event`](Client::poll_event),
+//!    in turn, until both are empty. Commands do nothing on the link before that.
+//! 3. Wait until [`poll_timeout`](Client::poll_timeout) or the next input. Where
+//!    [`is_quiet`](Client::is_quiet) says so, the radio may be off meanwhile.
+//!
+//! # States
+//!
+//! ```text
+//!         connect            GWINFO, ADVERTISE             CONNACK 00
+//!   OFF ----------> SEARCHING --------------> CONNECTING ----------------> ACTIVE
+//!    ^ \               ^  ^                    ^  |  ^  ^                  |  |  |
+//!    |  \ known gateway|  |   CONNACK 01, 03,  |  |  |  | connect, or      |  |  |
+//!    |   '-------------+--+-----> silence -----'  |  |  | something to     |  |  |
+//!    |                 |  |                       |  |  | send (not D-26)  |  |  |
+//!    |                 |  +--- BACKING OFF <------'  |  |                  |  |  |
+//!    |                 |         |   ^  ^------------+--+-- DISCONNECT ----+  |  |
+//!    |                 |         '---+---------------'  |   received          |  |
+//!    |                 +-------------+------------------+-- silence ----------+  |
+//!    |                               |                  |                     |  |
+//!    |            DISCONNECT,        | DISCONNECT,      |   sleep, when       |  |
+//!    |            silence            | k vain wakes     |   nothing is left   |  |
+//!    | DISCONNECTING <-- disconnect --- (any state)     |                     |  |
+//!    '------'                        |                  |                     v  |
+//!                                  AWAKE <--------- ASLEEP <------- SLEEP PENDING
+//!                                    |  wake, timer  ^  ^  DISCONNECT, silence
+//!                                    '---------------'
+//!                                    PINGRESP, silence
+//! ```
+//!
+//! # What a session is, and when it is renewed
+//!
+//! CONNACK does not say in MQTT-SN 1.2 whether the gateway still has the session. The machine
+//! takes it as going on only where it leaves its sleep by CONNECT without the gateway having
+//! fallen silent or having said that it does not know the node. In every other case, another
+//! gateway included, the session counts as renewed:
+//!
+//! - every topic id is forgotten, since the same id may mean another topic now, and names are
+//!   registered again when they are next published on;
+//! - every subscription is made again, so that a node never waits for commands in vain (the
+//!   broker then sends retained messages again);
+//! - publications stay queued. One in flight at QoS 1 or 2 goes on with its message id and
+//!   DUP = 1, a QoS 2 one from the step it had reached, so that it is neither lost nor doubled.
+//!
+//! The clean flag of the configuration is for the connection that the application asks for;
+//! those the machine makes by itself keep what the gateway has (clean = 0).
+//!
+//! # Memory
+//!
+//! Fixed by the type. A `Client<8, 4, 64>`, eight topics, four publications of 64 octets, is
+//! about 2.6 KiB on a 64-bit host and less on a 32-bit node; a test holds it to that.
+//!
+//! # What to read first
+//!
+//! MQTT-SN 1.2 §6 and §7.2. Then `state` here, `connect` for the life of a connection, and one
+//! file for each kind of exchange.
 
 mod address;
 mod config;
+mod connect;
+mod discovery;
 mod error;
 mod event;
+mod gateways;
+mod input;
+mod output;
+mod publish;
+mod receive;
+mod register;
+mod sleep;
+mod state;
 mod stats;
+mod subscribe;
+mod timers;
+mod topics;
+mod will;
 
 pub use address::{Destination, GatewayAddr, Transmit};
 pub use config::{
@@ -15,211 +92,134 @@ pub use config::{
 };
 pub use error::{CommandError, PublishError};
 pub use event::{Event, Received, RequestClass, Session, Token, Topic, WillPart};
+pub use state::Phase;
 pub use stats::{BadStats, ClientStats, RetryStats};
+
+use heapless::{Deque, Vec};
 
 use crate::rng::Rng;
 use crate::time::Instant;
-use crate::wire::QoS;
+use crate::wire::MsgId;
+use gateways::{Gateway, Gateways};
+use output::{EVENTS_MAX, Pending, REPLIES_MAX, Reply};
+use publish::{LastQoS0, Publication, Publishing};
+use receive::{Seen, Slot};
+use register::Registering;
+use state::State;
+use subscribe::Subscribing;
+use timers::Holds;
+use topics::Topics;
+use will::WillUpdate;
 
-/// The MQTT-SN machine of one node, with room for `TOPICS` names and filters, `QUEUE`
-/// publications waiting, and payloads of `PAYLOAD` octets.
+/// The MQTT-SN machine of one node, with room for `TOPICS` names, filters and subscriptions,
+/// `QUEUE` publications that wait, and payloads of `PAYLOAD` octets either way.
 #[derive(Clone, Debug)]
 pub struct Client<const TOPICS: usize, const QUEUE: usize, const PAYLOAD: usize> {
     config: Config,
     rng: Rng,
     stats: ClientStats,
-}
+    state: State,
 
-/// Where the machine stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Phase {
-    /// Not connected and not trying to.
-    Off,
-    /// Looking for a gateway.
-    Searching,
-    /// CONNECT is under way.
-    Connecting,
-    /// Connected.
-    Active,
-    /// DISCONNECT is under way.
-    Disconnecting,
-    /// DISCONNECT with a duration is under way.
-    SleepPending,
-    /// Asleep: the radio may be off.
-    Asleep,
-    /// PINGREQ with the client id is under way; the gateway delivers what waits.
-    Awake,
-    /// Waiting before the next attempt to connect: the radio may be off.
-    BackingOff,
+    /// The gateway of the connection, or of the last one.
+    gateway: Option<Gateway>,
+    gateways: Gateways,
+    /// Rounds through the gateways, and reconnections, without an answer that made sense.
+    rounds: u8,
+    /// Whether the next CONNECT is the one the application asked for.
+    fresh: bool,
+    /// Whether the gateway has the will.
+    will_known: bool,
+    /// How long the application wants the node to sleep, in seconds.
+    sleep_goal_s: Option<u16>,
+    /// How long the gateway was told it would, in seconds.
+    told_s: u16,
+    failed_wakes: u8,
+    last_sent: Instant,
+    last_heard: Instant,
+    gw_info_at: Option<Instant>,
+    gw_info_due: bool,
+
+    topics: Topics<TOPICS>,
+    last_msg_id: MsgId,
+    next_token: u32,
+    holds: Holds,
+    registering: Option<Registering>,
+    subscribing: Option<Subscribing>,
+    will_update: WillUpdate,
+    queue: Vec<Publication<PAYLOAD>, QUEUE, u8>,
+    publishing: Option<Publishing>,
+    repairs: u8,
+    last_qos0: Option<LastQoS0>,
+
+    slot: Option<Slot<PAYLOAD>>,
+    seen: Seen,
+    replies: Deque<Reply, REPLIES_MAX>,
+    events: Deque<Pending, EVENTS_MAX>,
 }
 
 impl<const TOPICS: usize, const QUEUE: usize, const PAYLOAD: usize> Client<TOPICS, QUEUE, PAYLOAD> {
-    /// Creates a machine that is off.
+    /// Creates a machine that is off. `rng` is seeded differently in each node and at each
+    /// boot: message ids start at random, so that an answer to the boot before fits nothing.
     ///
     /// # Errors
     /// What is wrong with `config`.
-    pub fn new(config: Config, rng: Rng) -> Result<Self, ConfigError> {
+    pub fn new(config: Config, mut rng: Rng) -> Result<Self, ConfigError> {
+        const {
+            assert!(TOPICS > 0 && TOPICS < 255, "1 to 254 topics");
+            assert!(QUEUE > 0 && QUEUE < 255, "1 to 254 publications");
+            assert!(PAYLOAD > 0 && PAYLOAD < 65_535, "1 to 65534 octets");
+        };
+        config.validate()?;
         Ok(Self {
+            gateways: Gateways::configured(&config.gateways),
+            last_msg_id: MsgId(rng.next_u16()),
             config,
             rng,
             stats: ClientStats::default(),
+            state: State::Off,
+            gateway: None,
+            rounds: 0,
+            fresh: false,
+            will_known: false,
+            sleep_goal_s: None,
+            told_s: 0,
+            failed_wakes: 0,
+            last_sent: Instant::ZERO,
+            last_heard: Instant::ZERO,
+            gw_info_at: None,
+            gw_info_due: false,
+            topics: Topics::default(),
+            next_token: 0,
+            holds: Holds::default(),
+            registering: None,
+            subscribing: None,
+            will_update: WillUpdate::default(),
+            queue: Vec::new(),
+            publishing: None,
+            repairs: 0,
+            last_qos0: None,
+            slot: None,
+            seen: Seen::default(),
+            replies: Deque::new(),
+            events: Deque::new(),
         })
-    }
-
-    /// Starts to connect, and to stay connected: from now on the machine finds, tries and
-    /// changes gateways by itself. A sleeping node leaves its sleep.
-    ///
-    /// # Errors
-    /// [`CommandError::Busy`] where it is connected or connecting.
-    pub fn connect(&mut self, now: Instant) -> Result<(), CommandError> {
-        let _ = now;
-        Ok(())
-    }
-
-    /// Ends the connection, or the attempt to have one. What is queued stays queued.
-    ///
-    /// # Errors
-    /// [`CommandError::NotConnected`] where it is off.
-    pub fn disconnect(&mut self) -> Result<(), CommandError> {
-        Ok(())
-    }
-
-    /// Goes to sleep for `duration_s` seconds, again and again, once nothing is left to send.
-    /// After a wake, or a connection it had to make in between, the machine falls asleep
-    /// again by itself, until [`connect`](Self::connect) or [`disconnect`](Self::disconnect).
-    ///
-    /// # Errors
-    /// [`CommandError::NotConnected`], [`CommandError::InvalidDuration`].
-    pub fn sleep(&mut self, duration_s: u16) -> Result<(), CommandError> {
-        let _ = duration_s;
-        Ok(())
-    }
-
-    /// Wakes to collect what waits at the gateway, earlier than
-    /// [`poll_timeout`](Self::poll_timeout) would.
-    ///
-    /// # Errors
-    /// [`CommandError::NotAsleep`].
-    pub fn wake(&mut self) -> Result<(), CommandError> {
-        Ok(())
-    }
-
-    /// Asks for a topic id ahead of the first publication.
-    ///
-    /// # Errors
-    /// [`CommandError::InvalidTopic`], [`CommandError::TooLong`], [`CommandError::TopicsFull`].
-    pub fn register(&mut self, name: &str) -> Result<(), CommandError> {
-        let _ = name;
-        Ok(())
-    }
-
-    /// Queues a publication; in any state. QoS −1 is sent at once and without a connection.
-    ///
-    /// # Errors
-    /// [`CommandError::QueueFull`], [`CommandError::TopicsFull`], [`CommandError::TooLong`],
-    /// [`CommandError::InvalidTopic`], [`CommandError::InvalidQoS`], [`CommandError::NoGateway`].
-    pub fn publish(
-        &mut self,
-        topic: Topic<'_>,
-        qos: QoS,
-        retain: bool,
-        payload: &[u8],
-    ) -> Result<Token, CommandError> {
-        let _ = (topic, qos, retain, payload);
-        Ok(Token(0))
-    }
-
-    /// Subscribes, now or as soon as there is a connection; renewed in every new session.
-    ///
-    /// # Errors
-    /// [`CommandError::InvalidTopic`], [`CommandError::InvalidQoS`], [`CommandError::TooLong`],
-    /// [`CommandError::TopicsFull`].
-    pub fn subscribe(&mut self, topic: Topic<'_>, qos: QoS) -> Result<(), CommandError> {
-        let _ = (topic, qos);
-        Ok(())
-    }
-
-    /// Ends a subscription.
-    ///
-    /// # Errors
-    /// [`CommandError::InvalidTopic`] where there is none.
-    pub fn unsubscribe(&mut self, topic: Topic<'_>) -> Result<(), CommandError> {
-        let _ = topic;
-        Ok(())
-    }
-
-    /// Changes topic, QoS and retain flag of the will, or deletes the will.
-    ///
-    /// # Errors
-    /// [`CommandError::InvalidTopic`], [`CommandError::InvalidQoS`], [`CommandError::TooLong`].
-    pub fn update_will_topic(
-        &mut self,
-        target: Option<(&str, QoS, bool)>,
-    ) -> Result<(), CommandError> {
-        let _ = target;
-        Ok(())
-    }
-
-    /// Changes the message of the will.
-    ///
-    /// # Errors
-    /// [`CommandError::NoWill`], [`CommandError::TooLong`].
-    pub fn update_will_message(&mut self, message: &[u8]) -> Result<(), CommandError> {
-        let _ = message;
-        Ok(())
-    }
-
-    /// Takes one datagram from the link.
-    pub fn handle_datagram(&mut self, now: Instant, from: GatewayAddr, datagram: &[u8]) {
-        let _ = (now, from, datagram);
-    }
-
-    /// Does what is due at `now`; call it at [`poll_timeout`](Self::poll_timeout).
-    pub fn handle_timeout(&mut self, now: Instant) {
-        let _ = now;
-    }
-
-    /// Writes the next datagram into `buf`, which has at least the MTU's octets.
-    pub fn poll_transmit(&mut self, now: Instant, buf: &mut [u8]) -> Option<Transmit> {
-        let _ = (now, buf);
-        None
-    }
-
-    /// Returns the next event. Taking [`Event::Received`] makes room for the next one.
-    #[must_use]
-    pub fn poll_event(&mut self) -> Option<Event<'_>> {
-        None
-    }
-
-    /// Returns when [`handle_timeout`](Self::handle_timeout) is due next; for a sleeping node
-    /// the latest time to wake.
-    #[must_use]
-    pub fn poll_timeout(&self) -> Option<Instant> {
-        None
-    }
-
-    /// Returns where the machine stands.
-    #[must_use]
-    pub fn phase(&self) -> Phase {
-        Phase::Off
-    }
-
-    /// Returns whether nothing is under way: the radio may be off until
-    /// [`poll_timeout`](Self::poll_timeout).
-    #[must_use]
-    pub fn is_quiet(&self) -> bool {
-        true
-    }
-
-    /// Returns how many publications wait or are in flight.
-    #[must_use]
-    pub fn queued(&self) -> usize {
-        0
     }
 
     /// Returns the counters.
     #[must_use]
     pub const fn stats(&self) -> &ClientStats {
         &self.stats
+    }
+
+    /// Returns the configuration, with the will as it was last changed.
+    #[must_use]
+    pub const fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Returns the address of the gateway of this connection, or of the last one.
+    #[must_use]
+    pub fn gateway(&self) -> Option<GatewayAddr> {
+        self.gateway.map(|gateway| gateway.addr)
     }
 }

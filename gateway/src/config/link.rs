@@ -1,0 +1,179 @@
+//! The links: where nodes and forwarders are heard.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+
+use shared::time::Duration;
+
+use super::reader::Section;
+use crate::session::ForwarderRule;
+
+/// One link.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LinkConfig {
+    /// The link's name in logs, counters and rules.
+    pub name: String,
+    /// The largest datagram either way, in octets (D-02).
+    pub max_message: usize,
+    /// How long an answer of a node is awaited (T_retry, [MQTT-SN 1.2 §7.2]).
+    pub t_retry: Duration,
+    /// How often an unanswered message is repeated (N_retry, [MQTT-SN 1.2 §7.2]).
+    pub n_retry: u8,
+    /// What the link is made of.
+    pub kind: LinkKind,
+}
+
+/// What a link is made of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum LinkKind {
+    /// A UDP socket.
+    Udp(UdpConfig),
+    /// A serial line.
+    Serial(SerialConfig),
+}
+
+/// A UDP socket.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UdpConfig {
+    /// Where the socket listens, IPv4 or IPv6.
+    pub listen: SocketAddr,
+    /// Whether an IPv6 socket takes IPv4 too.
+    pub dual_stack: bool,
+    /// What is asked of the kernel for datagrams not yet read, in octets.
+    pub receive_buffer_bytes: usize,
+    /// The most datagrams that wait for a full socket.
+    pub send_queue_max: usize,
+    /// Who may send encapsulated messages (D-35).
+    pub forwarders: Vec<ForwarderRule>,
+}
+
+/// A serial line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SerialConfig {
+    /// The device: `/dev/ttyUSB0`, `/dev/serial/by-id/…` or a pseudo-terminal.
+    pub path: PathBuf,
+    /// The bit rate of the line, in baud.
+    pub baud: u32,
+    /// The most octets of frames that wait for the line.
+    pub write_queue_bytes: usize,
+}
+
+/// The name of the link that runs where none is configured.
+pub const DEFAULT_LINK_NAME: &str = "udp";
+/// Where the default link listens.
+pub const DEFAULT_LISTEN: SocketAddr =
+    SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::UNSPECIFIED), 10_000);
+/// The largest datagram where nothing is configured, in octets (D-02).
+pub const DEFAULT_MAX_MESSAGE: usize = 1024;
+/// The ceiling of the largest datagram, in octets (D-02).
+pub const MAX_MESSAGE_CEILING: usize = 1400;
+/// T_retry where nothing is configured [MQTT-SN 1.2 §7.2].
+pub const DEFAULT_T_RETRY: Duration = Duration::from_secs(10);
+/// N_retry where nothing is configured [MQTT-SN 1.2 §7.2].
+pub const DEFAULT_N_RETRY: u8 = 3;
+/// The receive buffer where nothing is configured, in octets: some 5,000 small datagrams,
+/// each of which the kernel counts with 768 octets and more.
+pub const DEFAULT_RECEIVE_BUFFER_BYTES: usize = 4_194_304;
+/// The datagrams that wait for a full socket where nothing is configured.
+pub const DEFAULT_SEND_QUEUE_MAX: usize = 1024;
+/// The bit rate where nothing is configured: that of SiK telemetry radios.
+pub const DEFAULT_BAUD: u32 = 57_600;
+/// The octets that wait for a line where nothing is configured: 1.4 s at 57,600 baud.
+pub const DEFAULT_WRITE_QUEUE_BYTES: usize = 8192;
+
+impl Default for LinkConfig {
+    fn default() -> Self {
+        Self {
+            name: DEFAULT_LINK_NAME.to_owned(),
+            max_message: DEFAULT_MAX_MESSAGE,
+            t_retry: DEFAULT_T_RETRY,
+            n_retry: DEFAULT_N_RETRY,
+            kind: LinkKind::Udp(UdpConfig::default()),
+        }
+    }
+}
+
+impl Default for UdpConfig {
+    fn default() -> Self {
+        Self {
+            listen: DEFAULT_LISTEN,
+            dual_stack: false,
+            receive_buffer_bytes: DEFAULT_RECEIVE_BUFFER_BYTES,
+            send_queue_max: DEFAULT_SEND_QUEUE_MAX,
+            forwarders: Vec::new(),
+        }
+    }
+}
+
+impl SerialConfig {
+    /// Creates the settings of the line at `path`, all others at their defaults.
+    #[must_use]
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        Self {
+            path: path.into(),
+            baud: DEFAULT_BAUD,
+            write_queue_bytes: DEFAULT_WRITE_QUEUE_BYTES,
+        }
+    }
+}
+
+impl LinkKind {
+    /// Returns the name of the kind as the configuration spells it.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Udp(_) => UDP,
+            Self::Serial(_) => SERIAL,
+        }
+    }
+}
+
+/// The `type` of UDP links.
+pub(super) const UDP: &str = "udp";
+/// The `type` of serial links.
+pub(super) const SERIAL: &str = "serial";
+
+impl LinkConfig {
+    /// Reads a link, or records what is missing.
+    pub(super) fn read(section: &mut Section<'_, '_>) -> Option<Self> {
+        let name = section.required("name");
+        let kind: Option<String> = section.required("type");
+        let kind = match kind?.as_str() {
+            SERIAL => LinkKind::Serial(SerialConfig::read(section)?),
+            _ => LinkKind::Udp(UdpConfig::read(section)?),
+        };
+        let default = Self::default();
+        Some(Self {
+            name: name?,
+            max_message: section.or("max_message", default.max_message),
+            t_retry: section.or("t_retry", default.t_retry),
+            n_retry: section.or("n_retry", default.n_retry),
+            kind,
+        })
+    }
+}
+
+impl UdpConfig {
+    fn read(section: &mut Section<'_, '_>) -> Option<Self> {
+        let default = Self::default();
+        Some(Self {
+            listen: section.required("listen")?,
+            dual_stack: section.or("dual_stack", default.dual_stack),
+            receive_buffer_bytes: section.or("receive_buffer_bytes", default.receive_buffer_bytes),
+            send_queue_max: section.or("send_queue_max", default.send_queue_max),
+            forwarders: section.or("forwarders", default.forwarders),
+        })
+    }
+}
+
+impl SerialConfig {
+    fn read(section: &mut Section<'_, '_>) -> Option<Self> {
+        let default = Self::new(section.required::<PathBuf>("path")?);
+        Some(Self {
+            baud: section.or("baud", default.baud),
+            write_queue_bytes: section.or("write_queue_bytes", default.write_queue_bytes),
+            ..default
+        })
+    }
+}

@@ -1,0 +1,136 @@
+//! The configuration, as the engine and the upstream want it.
+
+use std::hash::{BuildHasher, RandomState};
+use std::net::SocketAddr;
+
+use shared::rng::Rng;
+use shared::wire::TopicId;
+
+use crate::config::{self, Config, LinkKind};
+use crate::session::{
+    Forwarders, LinkId, LinkSettings, MailboxLimits, QosMinusOneRule, Senders, Settings,
+};
+use crate::upstream::{ClientIdentity, Secret, TlsConfig, UpstreamConfig};
+
+/// The downlink publications the broker may send before it waits for answers: all that MQTT
+/// can number, because those for sleeping nodes are answered only when the nodes have them.
+const RECEIVE_MAXIMUM: u16 = u16::MAX;
+
+/// Seeds the engine's random choices; they are jitter, not secrets.
+pub(super) fn rng() -> Rng {
+    Rng::new(RandomState::new().hash_one(std::process::id()))
+}
+
+pub(super) fn engine(config: &Config) -> Settings {
+    let gateway = &config.gateway;
+    Settings {
+        gw_id: gateway.id,
+        sessions_max: gateway.clients_max,
+        client_id_len_max: gateway.client_id_len_max,
+        idle_max: gateway.session_idle_max,
+        topics_max: gateway.topics_per_node_max,
+        subscriptions_max: gateway.subscriptions_per_node_max,
+        publish_window: gateway.publish_window,
+        mailbox: MailboxLimits {
+            messages_max: gateway.mailbox.messages_max,
+            bytes_max: gateway.mailbox.bytes_max,
+            age_max: gateway.mailbox.age_max,
+            qos0_max: gateway.mailbox.qos0_max,
+        },
+        deliveries_max: usize::from(RECEIVE_MAXIMUM / 2),
+        predefined: config
+            .topics
+            .predefined
+            .iter()
+            .map(|(id, name)| (TopicId(*id), name.as_str().into()))
+            .collect(),
+        links: config.links.iter().map(link).collect(),
+        qos_minus_one: config
+            .qos_minus_one
+            .iter()
+            .map(|rule| minus_one(config, rule))
+            .collect(),
+        ..Settings::default()
+    }
+}
+
+fn link(link: &config::LinkConfig) -> LinkSettings {
+    LinkSettings {
+        t_retry: link.t_retry,
+        n_retry: link.n_retry,
+        mtu: link.max_message,
+        forwarders: match &link.kind {
+            LinkKind::Udp(udp) => Forwarders::Listed(udp.forwarders.clone()),
+            LinkKind::Serial(_) => Forwarders::Anyone,
+        },
+    }
+}
+
+fn minus_one(config: &Config, rule: &config::QosMinusOneRule) -> QosMinusOneRule {
+    let link = config
+        .links
+        .iter()
+        .position(|link| link.name == rule.link)
+        .unwrap_or(usize::MAX);
+    QosMinusOneRule {
+        link: LinkId(u16::try_from(link).unwrap_or(u16::MAX)),
+        from: Senders {
+            addresses: rule.from.clone(),
+            node_ids: rule.node_ids.clone(),
+        },
+        topics: rule
+            .topics
+            .iter()
+            .map(|filter| filter.as_str().into())
+            .collect(),
+        retain: rule.retain,
+        rate_per_s: rule.rate_per_s,
+        burst: rule.burst,
+    }
+}
+
+/// Returns the upstream's settings: the configured broker, or the embedded one at `embedded`.
+pub(super) fn upstream(config: &Config, embedded: Option<SocketAddr>) -> UpstreamConfig {
+    let client_id = &config.gateway.client_id;
+    let own = |host: String, port| UpstreamConfig {
+        receive_maximum: RECEIVE_MAXIMUM,
+        ..UpstreamConfig::new(host, port, client_id)
+    };
+    let Some(upstream) = &config.upstream else {
+        let address = embedded.unwrap_or(config.broker.listen);
+        return own(address.ip().to_string(), address.port());
+    };
+    UpstreamConfig {
+        tls: upstream.url.tls.then(|| tls(upstream)),
+        username: upstream.username.clone(),
+        password: upstream
+            .password
+            .as_ref()
+            .map(|password| Secret::new(password.reveal())),
+        keep_alive: span(upstream.keep_alive),
+        session_expiry: span(upstream.session_expiry),
+        inflight_max: upstream.inflight_max,
+        queue_len_max: upstream.queue_len_max,
+        queue_bytes_max: upstream.queue_bytes_max,
+        backoff_min: span(upstream.reconnect_min),
+        backoff_max: span(upstream.reconnect_max),
+        ..own(upstream.url.host.clone(), upstream.url.port)
+    }
+}
+
+fn tls(upstream: &config::UpstreamConfig) -> TlsConfig {
+    TlsConfig {
+        ca_file: upstream.ca_file.clone(),
+        client: upstream
+            .client_identity
+            .as_ref()
+            .map(|identity| ClientIdentity {
+                cert_file: identity.cert_file.clone(),
+                key_file: identity.key_file.clone(),
+            }),
+    }
+}
+
+const fn span(span: shared::time::Duration) -> std::time::Duration {
+    std::time::Duration::from_millis(span.as_millis())
+}

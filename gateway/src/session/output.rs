@@ -1,0 +1,315 @@
+//! What the engine hands back: datagrams, upstream requests, and notices for the log.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use shared::wire::{FORWARD_OVERHEAD, Forward, Message, WireError};
+
+use super::port::{Binding, DeliveryId, Publication, PublicationId, UpstreamRequest};
+use super::slots::SessionKey;
+
+/// One thing to do for the driver.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Output {
+    /// Send a datagram to a node; encapsulated already where the binding has a node id.
+    Transmit {
+        /// Where to.
+        binding: Binding,
+        /// The datagram.
+        datagram: Bytes,
+    },
+    /// Hand a request to the upstream.
+    Upstream(UpstreamRequest),
+    /// Something to write into the log.
+    Notice(Notice),
+}
+
+/// Something that an operator may want to read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Notice {
+    /// Something was not served.
+    Dropped {
+        /// Where it came from or was going to, where it has a place.
+        binding: Option<Binding>,
+        /// Whose it was, where that is known.
+        client_id: Option<Arc<str>>,
+        /// Why.
+        reason: DropReason,
+        /// How large, in octets.
+        octets: usize,
+    },
+    /// A node connected.
+    Connected {
+        /// The node.
+        client_id: Arc<str>,
+        /// Where it is heard.
+        binding: Binding,
+        /// Whether it goes on with an earlier session.
+        resumed: bool,
+    },
+    /// A node fell asleep.
+    Asleep {
+        /// The node.
+        client_id: Arc<str>,
+        /// For how long, in seconds.
+        duration_s: u16,
+    },
+    /// A node is heard at another place than before.
+    Moved {
+        /// The node.
+        client_id: Arc<str>,
+        /// Where it is heard now.
+        binding: Binding,
+    },
+    /// A node does not answer; what waits for it stays (D-18).
+    Unresponsive {
+        /// The node.
+        client_id: Arc<str>,
+    },
+    /// A node's connection has ended.
+    Ended {
+        /// The node.
+        client_id: Arc<str>,
+        /// How.
+        how: Ending,
+    },
+}
+
+/// How a connection ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Ending {
+    /// The node said so; its will is not published.
+    Disconnected,
+    /// The node fell silent, or its place was taken by another node; its will is published.
+    Lost,
+    /// The node connected from elsewhere; its will is not published (D-29).
+    TakenOver,
+}
+
+/// Why something was not served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum DropReason {
+    /// The datagram is not a message (D-01).
+    Malformed(WireError),
+    /// The message is one that only a gateway sends.
+    Unexpected,
+    /// The sender has no session here (D-28).
+    Stranger,
+    /// The peer is not a configured forwarder, or the encapsulation is nested (D-35).
+    NotAForwarder,
+    /// QoS −1 from a sender or on a topic that is not allowed (D-34).
+    QosMinusOneRefused,
+    /// QoS −1 beyond the sender's rate (D-34).
+    QosMinusOneRate,
+    /// QoS 1 or 2 without a message id.
+    NoMsgId,
+    /// More publications in flight than the window allows (D-40).
+    Window,
+    /// The upstream is away or its queue is full.
+    UpstreamFull,
+    /// The upstream refused the publication.
+    UpstreamRefused,
+    /// The mailbox is full (D-27).
+    MailboxFull,
+    /// The publication waited longer than the mailbox keeps one.
+    MailboxAge,
+    /// The node never acknowledged the publication (D-18).
+    Unacknowledged,
+    /// The node refused the publication or its topic (D-37, A.18).
+    NodeRefused,
+    /// The publication does not fit the link (D-41).
+    TooLong,
+    /// The session's topic table is full.
+    TopicTableFull,
+    /// There are as many sessions as are allowed.
+    SessionsFull,
+}
+
+impl DropReason {
+    /// Returns a short stable name, for counters and logs.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Malformed(error) => match error {
+                WireError::Length => "malformed_length",
+                WireError::Truncated => "malformed_truncated",
+                WireError::Trailing => "malformed_trailing",
+                WireError::Type(_) => "malformed_type",
+                WireError::Body => "malformed_body",
+                WireError::TopicIdType => "malformed_topic_id_type",
+                WireError::Inner => "malformed_inner",
+                _ => "malformed",
+            },
+            Self::Unexpected => "unexpected",
+            Self::Stranger => "stranger",
+            Self::NotAForwarder => "not_a_forwarder",
+            Self::QosMinusOneRefused => "qos_minus_one_refused",
+            Self::QosMinusOneRate => "qos_minus_one_rate",
+            Self::NoMsgId => "no_msg_id",
+            Self::Window => "window",
+            Self::UpstreamFull => "upstream_full",
+            Self::UpstreamRefused => "upstream_refused",
+            Self::MailboxFull => "mailbox_full",
+            Self::MailboxAge => "mailbox_age",
+            Self::Unacknowledged => "unacknowledged",
+            Self::NodeRefused => "node_refused",
+            Self::TooLong => "too_long",
+            Self::TopicTableFull => "topic_table_full",
+            Self::SessionsFull => "sessions_full",
+        }
+    }
+}
+
+/// Numbers of the engine's work since its start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Datagrams handed in.
+    pub datagrams_in: u64,
+    /// Datagrams handed out.
+    pub datagrams_out: u64,
+    /// Publications taken from nodes and handed upstream.
+    pub publications_up: u64,
+    /// Publications put into a mailbox, once for each node.
+    pub publications_down: u64,
+    /// Messages sent again for want of an answer.
+    pub retransmissions: u64,
+    /// Repeated messages of nodes that were answered but not served again.
+    pub repeats: u64,
+    /// Everything that was not served.
+    pub dropped: u64,
+    /// Replies to strangers that were withheld for their rate (D-28).
+    pub replies_withheld: u64,
+}
+
+/// Collects the outputs of one step, and keeps what is on its way upstream.
+#[derive(Debug, Default)]
+pub(super) struct Outputs {
+    queue: VecDeque<Output>,
+    scratch: BytesMut,
+    last_publication: u64,
+    uplinks: HashMap<PublicationId, SessionKey>,
+    deliveries: HashMap<DeliveryId, u32>,
+    pub(super) stats: Stats,
+}
+
+impl Outputs {
+    const SCRATCH_LEN: usize = 64 * 1024;
+
+    pub(super) fn poll(&mut self) -> Option<Output> {
+        self.queue.pop_front()
+    }
+
+    pub(super) fn transmit(&mut self, binding: &Binding, message: &Message<'_>) {
+        let node_len = binding
+            .node_id
+            .map_or(0, |id| FORWARD_OVERHEAD + id.as_bytes().len());
+        let len = node_len + message.encoded_len();
+        if self.scratch.capacity() < len {
+            self.scratch.reserve(len.max(Self::SCRATCH_LEN));
+        }
+        self.scratch.resize(len, 0);
+        if message.emit(&mut self.scratch[node_len..]).is_err() {
+            // Only a message beyond 65,535 octets cannot be emitted, and the MTU check in
+            // front of every publication keeps those away.
+            debug_assert!(false, "a message must fit the buffer made for it");
+            self.scratch.clear();
+            return;
+        }
+        if let Some(node_id) = binding.node_id {
+            let head = Forward {
+                radius: 0,
+                node_id: node_id.as_bytes(),
+                inner: &[],
+            };
+            let emitted = Message::Forward(head).emit(&mut self.scratch[..node_len]);
+            debug_assert_eq!(emitted, Ok(node_len));
+        }
+        let datagram = self.scratch.split_to(len).freeze();
+        self.stats.datagrams_out += 1;
+        self.queue.push_back(Output::Transmit {
+            binding: *binding,
+            datagram,
+        });
+    }
+
+    pub(super) fn upstream(&mut self, request: UpstreamRequest) {
+        self.queue.push_back(Output::Upstream(request));
+    }
+
+    pub(super) fn notice(&mut self, notice: Notice) {
+        self.queue.push_back(Output::Notice(notice));
+    }
+
+    pub(super) fn dropped(
+        &mut self,
+        binding: Option<Binding>,
+        client_id: Option<&Arc<str>>,
+        reason: DropReason,
+        octets: usize,
+    ) {
+        self.stats.dropped += 1;
+        self.notice(Notice::Dropped {
+            binding,
+            client_id: client_id.cloned(),
+            reason,
+            octets,
+        });
+    }
+
+    /// Publishes, and remembers whose answer it is where there will be one.
+    pub(super) fn publish(
+        &mut self,
+        publication: Publication,
+        owner: Option<SessionKey>,
+    ) -> PublicationId {
+        self.last_publication += 1;
+        let id = PublicationId(self.last_publication);
+        if let Some(owner) = owner {
+            self.uplinks.insert(id, owner);
+        }
+        self.stats.publications_up += 1;
+        self.upstream(UpstreamRequest::Publish { id, publication });
+        id
+    }
+
+    pub(super) fn take_uplink(&mut self, id: PublicationId) -> Option<SessionKey> {
+        self.uplinks.remove(&id)
+    }
+
+    /// Notes that `holders` nodes still have to be given the delivery; with none, the broker
+    /// has its answer at once.
+    pub(super) fn hold_delivery(&mut self, id: DeliveryId, holders: u32) {
+        if holders == 0 {
+            self.upstream(UpstreamRequest::Acknowledge(id));
+        } else {
+            self.deliveries.insert(id, holders);
+        }
+    }
+
+    /// One node has been given the delivery, or will never be.
+    pub(super) fn settle_delivery(&mut self, id: Option<DeliveryId>) {
+        let Some(id) = id else { return };
+        let Some(holders) = self.deliveries.get_mut(&id) else {
+            return;
+        };
+        *holders -= 1;
+        if *holders == 0 {
+            self.deliveries.remove(&id);
+            self.upstream(UpstreamRequest::Acknowledge(id));
+        }
+    }
+
+    /// Returns how many uplink publications wait for the broker's answer.
+    pub(super) fn uplinks_pending(&self) -> usize {
+        self.uplinks.len()
+    }
+
+    /// Returns the downlink publications the broker still waits for an answer to.
+    pub(super) fn deliveries_held(&self) -> usize {
+        self.deliveries.len()
+    }
+}

@@ -1,0 +1,187 @@
+//! What the engine is told at its start: limits, link clocks, pre-defined topics.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use shared::time::Duration;
+use shared::wire::{NodeId, TopicId};
+
+use super::address::{ForwarderRule, Prefix};
+use super::port::{Binding, LinkId, Peer};
+
+/// Everything the engine must know beforehand.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The gateway's id in GWINFO.
+    pub gw_id: u8,
+    /// The most sessions kept, connected or not; a further CONNECT is answered with code 01.
+    pub sessions_max: usize,
+    /// The longest client id accepted, in octets (D-14).
+    pub client_id_len_max: usize,
+    /// How long a node may be silent whose CONNECT has Duration 0 (D-13).
+    pub idle_max: Duration,
+    /// How long the session of a node with clean = 0 is kept after it has gone.
+    pub session_expiry: Duration,
+    /// The most topic ids of one session.
+    pub topics_max: usize,
+    /// The most subscriptions of one session.
+    pub subscriptions_max: usize,
+    /// The most QoS 1 and 2 publications of one node that wait for the upstream (D-40).
+    pub publish_window: usize,
+    /// How long the upstream may be away before requests are answered with code 01 (D-36).
+    pub outage_patience: Duration,
+    /// What one node's mailbox may hold.
+    pub mailbox: MailboxLimits,
+    /// The most downlink publications that the broker is kept waiting for; beyond it nothing
+    /// more is put aside for nodes that do not listen. Must stay below what the broker may
+    /// send without an answer (MQTT 5 Receive Maximum), or sleepers would stop everyone's
+    /// downlink.
+    pub deliveries_max: usize,
+    /// The pre-defined topic ids.
+    pub predefined: BTreeMap<TopicId, Arc<str>>,
+    /// The links, in the order of their [`LinkId`].
+    pub links: Vec<LinkSettings>,
+    /// Who may publish at QoS −1, and what (D-34); nobody where empty.
+    pub qos_minus_one: Vec<QosMinusOneRule>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            gw_id: 1,
+            sessions_max: 10_000,
+            client_id_len_max: 64,
+            idle_max: Duration::from_secs(24 * 3600),
+            session_expiry: Duration::from_secs(7 * 24 * 3600),
+            topics_max: 256,
+            subscriptions_max: 64,
+            publish_window: 4,
+            outage_patience: Duration::from_secs(30),
+            mailbox: MailboxLimits::default(),
+            deliveries_max: 32_768,
+            predefined: BTreeMap::new(),
+            links: vec![LinkSettings::default()],
+            qos_minus_one: Vec::new(),
+        }
+    }
+}
+
+impl Settings {
+    /// Returns the settings of a link, the default ones for a link that is not configured.
+    pub(super) fn link(&self, link: LinkId) -> &LinkSettings {
+        static FALLBACK: LinkSettings = LinkSettings::DEFAULT;
+        self.links.get(usize::from(link.0)).unwrap_or(&FALLBACK)
+    }
+}
+
+/// What one node's mailbox may hold (D-27).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MailboxLimits {
+    /// The most publications.
+    pub messages_max: usize,
+    /// The most octets, topic names and payloads together.
+    pub bytes_max: usize,
+    /// The longest time a publication waits.
+    pub age_max: Duration,
+    /// The most publications at QoS 0; the newest are kept.
+    pub qos0_max: usize,
+}
+
+impl Default for MailboxLimits {
+    fn default() -> Self {
+        Self {
+            messages_max: 100,
+            bytes_max: 64 * 1024,
+            age_max: Duration::from_secs(24 * 3600),
+            qos0_max: 20,
+        }
+    }
+}
+
+/// The clocks and limits of one link.
+#[derive(Clone, Debug)]
+pub struct LinkSettings {
+    /// How long the gateway waits for a node's answer; must exceed the link's worst round trip.
+    pub t_retry: Duration,
+    /// How often the gateway repeats itself before it takes the node for unresponsive (D-18).
+    pub n_retry: u8,
+    /// The longest datagram of the link, in octets (D-02, D-41).
+    pub mtu: usize,
+    /// Who may send encapsulated messages (D-35).
+    pub forwarders: Forwarders,
+}
+
+impl LinkSettings {
+    const DEFAULT: Self = Self {
+        t_retry: Duration::from_secs(10),
+        n_retry: 3,
+        mtu: 1024,
+        forwarders: Forwarders::Listed(Vec::new()),
+    };
+}
+
+impl Default for LinkSettings {
+    fn default() -> Self {
+        Self::DEFAULT
+    }
+}
+
+/// Who may send encapsulated messages on a link (D-35).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Forwarders {
+    /// Whoever is on the link: right for a serial line, whose far end is the forwarder.
+    Anyone,
+    /// The peers with these addresses.
+    Listed(Vec<ForwarderRule>),
+}
+
+impl Forwarders {
+    pub(super) fn allow(&self, peer: Peer) -> bool {
+        match (self, peer) {
+            (Self::Anyone, _) => true,
+            (Self::Listed(_), Peer::Line) => false,
+            (Self::Listed(list), Peer::Socket(address)) => {
+                list.iter().any(|rule| rule.allows(address))
+            }
+        }
+    }
+}
+
+/// One entry of the QoS −1 allow list: from where, on which topics, how fast (D-34).
+#[derive(Clone, Debug)]
+pub struct QosMinusOneRule {
+    /// The link it holds for.
+    pub link: LinkId,
+    /// Which senders on the link.
+    pub from: Senders,
+    /// The topic filters a publication must match one of.
+    pub topics: Vec<Arc<str>>,
+    /// Whether the sender may set the retain flag; it is cleared otherwise.
+    pub retain: bool,
+    /// Publications a second that one source may send in the long run.
+    pub rate_per_s: u32,
+    /// Publications that one source may send at once.
+    pub burst: u32,
+}
+
+/// A set of senders on a link: a sender must satisfy both parts.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Senders {
+    /// The addresses; empty where the address does not matter.
+    pub addresses: Vec<Prefix>,
+    /// The nodes behind a forwarder or a shared radio; empty where the node does not matter.
+    pub node_ids: Vec<NodeId>,
+}
+
+impl Senders {
+    pub(super) fn contain(&self, binding: &Binding) -> bool {
+        let address = self.addresses.is_empty()
+            || matches!(binding.peer, Peer::Socket(address)
+                if self.addresses.iter().any(|prefix| prefix.contains(address.ip())));
+        let node_id = self.node_ids.is_empty()
+            || binding
+                .node_id
+                .is_some_and(|node_id| self.node_ids.contains(&node_id));
+        address && node_id
+    }
+}

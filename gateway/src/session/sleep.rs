@@ -1,0 +1,129 @@
+//! DISCONNECT, PINGREQ, and the sleep between them [MQTT-SN 1.2 §6.11, §6.12, §6.14].
+
+use shared::time::Instant;
+use shared::wire::{Disconnect, Message};
+
+use super::engine::Engine;
+use super::output::{Ending, Notice};
+use super::port::Binding;
+use super::slots::SessionKey;
+use super::state::{Session, State};
+
+impl Engine {
+    pub(super) fn disconnect(&mut self, now: Instant, key: SessionKey, disconnect: Disconnect) {
+        self.send(key, &Message::Disconnect(Disconnect { duration_s: None }));
+        match disconnect.duration_s {
+            // [MQTT-SN 1.2 §6.12] D-20: a duration of zero is no sleep.
+            None | Some(0) => self.end(now, key, Ending::Disconnected),
+            Some(duration_s) => self.fall_asleep(now, key, duration_s),
+        }
+    }
+
+    fn fall_asleep(&mut self, now: Instant, key: SessionKey, duration_s: u16) {
+        let Some(session) = self.slots.get_mut(key) else {
+            return;
+        };
+        session.state = State::Asleep { duration_s };
+        session.suspend_in_flight();
+        session.restart_supervision(now, &self.settings);
+        self.tell(key, |client_id| Notice::Asleep {
+            client_id,
+            duration_s,
+        });
+    }
+
+    /// Handles a ping of the node that is bound to the place it came from.
+    pub(super) fn ping(&mut self, now: Instant, key: SessionKey) {
+        match self.slots.get(key).map(|session| session.state) {
+            Some(State::Active) => self.send(key, &Message::PingResp),
+            // D-25: a ping without client id wakes as well.
+            Some(State::Asleep { .. } | State::Awake { .. }) => self.wake_session(now, key),
+            Some(State::Gone) | None => {}
+        }
+    }
+
+    /// Handles PINGREQ with a client id: a sleeping node woke up, perhaps at another place.
+    pub(super) fn wake(&mut self, now: Instant, binding: Binding, client_id: &[u8], octets: usize) {
+        let known = std::str::from_utf8(client_id)
+            .ok()
+            .and_then(|client_id| self.slots.by_client_id(client_id));
+        let Some(key) = known else {
+            return self.answer_stranger(now, binding, octets);
+        };
+        let Some(session) = self.slots.get(key) else {
+            return;
+        };
+        let is_here = session.binding == Some(binding);
+        match session.state {
+            State::Asleep { .. } | State::Awake { .. } => {
+                if !is_here {
+                    self.rebind(now, key, binding);
+                }
+            }
+            State::Active if is_here => {}
+            // D-31: an active node does not move by a ping, and a lost one must connect.
+            State::Active | State::Gone => {
+                return self.answer_stranger(now, binding, octets);
+            }
+        }
+        let Some(session) = self.slots.get_mut(key) else {
+            return;
+        };
+        session.last_connect = None;
+        session.unresponsive = false;
+        session.restart_supervision(now, &self.settings);
+        self.ping(now, key);
+        self.pump(now, key);
+        self.reschedule(key);
+    }
+
+    /// Follows a sleeping node to its new place (D-31); a session that was bound there ends.
+    fn rebind(&mut self, now: Instant, key: SessionKey, binding: Binding) {
+        if let Some(former) = self.slots.by_binding(&binding) {
+            self.lose(now, former);
+        }
+        self.slots.bind(key, binding);
+        self.tell(key, |client_id| Notice::Moved { client_id, binding });
+    }
+
+    fn wake_session(&mut self, now: Instant, key: SessionKey) {
+        let Some(session) = self.slots.get_mut(key) else {
+            return;
+        };
+        match session.state {
+            State::Asleep { duration_s } => session.state = State::Awake { duration_s },
+            // [MQTT-SN 1.2 §6.14] D-23: something was lost; repeat what is in flight, now.
+            State::Awake { .. } => session.suspend_in_flight(),
+            State::Active | State::Gone => return,
+        }
+        self.pump(now, key);
+    }
+
+    /// Ends a wake: everything was delivered and acknowledged (D-22).
+    pub(super) fn finish_wake(&mut self, now: Instant, key: SessionKey) {
+        self.send(key, &Message::PingResp);
+        self.back_to_sleep(now, key);
+    }
+
+    /// Puts a node back to sleep; its sleep timer starts again (D-21, D-24).
+    pub(super) fn back_to_sleep(&mut self, now: Instant, key: SessionKey) {
+        let Some(session) = self.slots.get_mut(key) else {
+            return;
+        };
+        if let State::Awake { duration_s } = session.state {
+            session.state = State::Asleep { duration_s };
+            session.suspend_in_flight();
+            session.restart_supervision(now, &self.settings);
+        }
+    }
+}
+
+impl Session {
+    /// Keeps what is in flight, but sends nothing more of it until delivery resumes.
+    pub(super) fn suspend_in_flight(&mut self) {
+        if let Some(flight) = &mut self.in_flight {
+            flight.retry_at = None;
+            flight.tries = 0;
+        }
+    }
+}

@@ -1,0 +1,294 @@
+//! One node's session.
+//!
+//! ```text
+//!                     CONNECT (after the will handshake, if any)
+//!   (none) ------------------------------------------------------> ACTIVE
+//!                                                                  |  ^
+//!                                              DISCONNECT(duration)|  | CONNECT
+//!                       queue empty, all acknowledged: PINGRESP    v  |
+//!   AWAKE ------------------------------------------------------> ASLEEP
+//!     ^                                                             |
+//!     +------------------------- PINGREQ(client id) ----------------+
+//!
+//!   any of the three: DISCONNECT, or silence beyond the limit ---> GONE (clean = 0)
+//!                                                                  or no session (clean = 1)
+//! ```
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use shared::time::{Duration, Instant};
+use shared::wire::{MsgId, QoS, ReturnCode, SubAck, TopicId, TopicRef};
+
+use super::mailbox::{Letter, Mailbox};
+use super::port::{Binding, PublicationId};
+use super::settings::{LinkSettings, Settings};
+use super::topic_table::TopicTable;
+
+/// What the gateway knows of one node.
+#[derive(Debug)]
+pub(super) struct Session {
+    pub(super) client_id: Arc<str>,
+    pub(super) binding: Option<Binding>,
+    pub(super) state: State,
+    pub(super) clean: bool,
+    pub(super) keep_alive_s: u16,
+    /// When the node counts as lost; while GONE, when the session is forgotten.
+    pub(super) deadline: Instant,
+    /// The earliest timer that is pending for the session.
+    pub(super) timer: Option<Instant>,
+    pub(super) last_connect: Option<ConnectSeen>,
+    pub(super) will: Option<Will>,
+    pub(super) topics: TopicTable,
+    pub(super) subscriptions: Vec<Subscription>,
+    pub(super) pending_subscribes: Vec<PendingSubscribe>,
+    /// The last answer to a SUBSCRIBE, repeated when the node repeats its request.
+    pub(super) last_suback: Option<SubAck>,
+    pub(super) uplinks: Vec<Uplink>,
+    /// QoS 2 publications from the node between PUBREC and PUBREL.
+    pub(super) received: Vec<MsgId>,
+    pub(super) mailbox: Mailbox,
+    pub(super) in_flight: Option<InFlight>,
+    pub(super) last_msg_id: MsgId,
+    /// The topic of the last QoS 0 publication, which the node may still refuse (A.9).
+    pub(super) last_qos0: Option<TopicId>,
+    pub(super) unresponsive: bool,
+    /// Until when the node asked for silence with code 01.
+    pub(super) paused_until: Option<Instant>,
+}
+
+/// Whether the node listens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum State {
+    /// Connected and listening.
+    Active,
+    /// Asleep for `duration_s` at a time.
+    Asleep {
+        /// The duration of the last DISCONNECT, in seconds.
+        duration_s: u16,
+    },
+    /// Listening until PINGRESP.
+    Awake {
+        /// The duration to go on with afterwards, in seconds.
+        duration_s: u16,
+    },
+    /// Not connected; kept for the node's return.
+    Gone,
+}
+
+/// A CONNECT as it was served, to know its repetition (D-10).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct ConnectSeen {
+    pub(super) at: Instant,
+    pub(super) clean: bool,
+    pub(super) keep_alive_s: u16,
+    pub(super) will: bool,
+}
+
+/// What is published when the node is lost.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Will {
+    pub(super) topic: Arc<str>,
+    pub(super) payload: Bytes,
+    pub(super) qos: QoS,
+    pub(super) retain: bool,
+}
+
+/// One subscription of a node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Subscription {
+    pub(super) filter: Arc<str>,
+    pub(super) qos: QoS,
+    /// How the node named the topic, and so how publications name it (D-08); `None` for
+    /// filters with wildcards.
+    pub(super) topic: Option<TopicRef>,
+}
+
+/// A SUBSCRIBE that waits for the broker.
+#[derive(Clone, Debug)]
+pub(super) struct PendingSubscribe {
+    pub(super) msg_id: MsgId,
+    pub(super) filter: Arc<str>,
+    pub(super) qos: QoS,
+    pub(super) topic: Option<TopicRef>,
+    pub(super) expires: Instant,
+}
+
+/// A QoS 1 or 2 publication that waits for the broker.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Uplink {
+    pub(super) id: PublicationId,
+    pub(super) qos: QoS,
+    pub(super) msg_id: MsgId,
+    pub(super) topic_id: TopicId,
+}
+
+/// The one downlink exchange that waits for the node.
+#[derive(Debug)]
+pub(super) struct InFlight {
+    pub(super) letter: Letter,
+    pub(super) topic: TopicRef,
+    pub(super) stage: Stage,
+    /// The id of the REGISTER; the publication's own id is the letter's.
+    pub(super) register_id: MsgId,
+    pub(super) tries: u8,
+    /// When to repeat; `None` while the node is asleep or unresponsive.
+    pub(super) retry_at: Option<Instant>,
+}
+
+/// What the downlink exchange waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// REGACK.
+    Register,
+    /// PUBACK at QoS 1, PUBREC at QoS 2.
+    Publish,
+    /// PUBCOMP.
+    Release,
+}
+
+impl Session {
+    pub(super) fn new(client_id: Arc<str>, now: Instant, first_msg_id: MsgId) -> Self {
+        Self {
+            client_id,
+            binding: None,
+            state: State::Gone,
+            clean: true,
+            keep_alive_s: 0,
+            deadline: now,
+            timer: None,
+            last_connect: None,
+            will: None,
+            topics: TopicTable::default(),
+            subscriptions: Vec::new(),
+            pending_subscribes: Vec::new(),
+            last_suback: None,
+            uplinks: Vec::new(),
+            received: Vec::new(),
+            mailbox: Mailbox::default(),
+            in_flight: None,
+            last_msg_id: first_msg_id,
+            last_qos0: None,
+            unresponsive: false,
+            paused_until: None,
+        }
+    }
+
+    pub(super) fn listens(&self) -> bool {
+        matches!(self.state, State::Active | State::Awake { .. })
+    }
+
+    /// Restarts the supervision: the node has been heard, or its sleep begins.
+    pub(super) fn restart_supervision(&mut self, now: Instant, settings: &Settings) {
+        let duration_s = match self.state {
+            State::Active => self.keep_alive_s,
+            State::Asleep { duration_s } | State::Awake { duration_s } => duration_s,
+            State::Gone => {
+                self.deadline = now + settings.session_expiry;
+                return;
+            }
+        };
+        let link = self.link(settings);
+        self.deadline = now + supervision_limit(duration_s, link, settings.idle_max);
+    }
+
+    pub(super) fn link<'s>(&self, settings: &'s Settings) -> &'s LinkSettings {
+        settings.link(
+            self.binding
+                .map_or(super::LinkId(0), |binding| binding.link),
+        )
+    }
+
+    /// Returns a message id that no exchange with the node is using (D-46).
+    pub(super) fn next_msg_id(&mut self) -> MsgId {
+        let busy =
+            |session: &Self, id| {
+                session.in_flight.as_ref().is_some_and(|flight| {
+                    flight.letter.msg_id == Some(id) || flight.register_id == id
+                }) || session
+                    .mailbox
+                    .front()
+                    .is_some_and(|letter| letter.msg_id == Some(id))
+            };
+        self.last_msg_id = self.last_msg_id.next();
+        while busy(self, self.last_msg_id) {
+            self.last_msg_id = self.last_msg_id.next();
+        }
+        self.last_msg_id
+    }
+
+    /// Returns the next point at which the session wants to be looked at.
+    pub(super) fn next_deadline(&self) -> Instant {
+        let retry = self.in_flight.as_ref().and_then(|flight| flight.retry_at);
+        let pending = self
+            .pending_subscribes
+            .iter()
+            .map(|pending| pending.expires)
+            .min();
+        [retry, pending, self.paused_until]
+            .into_iter()
+            .flatten()
+            .fold(self.deadline, Instant::min)
+    }
+
+    pub(super) fn subscription(&self, filter: &str) -> Option<&Subscription> {
+        self.subscriptions
+            .iter()
+            .find(|subscription| &*subscription.filter == filter)
+    }
+
+    /// Keeps the answer of a SUBSCRIBE for a repetition, and returns it.
+    pub(super) fn answer_subscribe(
+        &mut self,
+        msg_id: MsgId,
+        granted: Result<(QoS, TopicId), ReturnCode>,
+    ) -> SubAck {
+        let answer = match granted {
+            Ok((qos, topic_id)) => SubAck {
+                qos,
+                topic_id,
+                msg_id,
+                return_code: ReturnCode::Accepted,
+            },
+            Err(return_code) => SubAck {
+                qos: QoS::AtMostOnce,
+                topic_id: TopicId::NONE,
+                msg_id,
+                return_code,
+            },
+        };
+        self.last_suback = Some(answer);
+        answer
+    }
+}
+
+/// Returns how long a node may be silent [MQTT-SN 1.2 §7.2] D-17: half as long again up to a
+/// minute and a tenth above, but never less than its retransmissions take.
+fn supervision_limit(duration_s: u16, link: &LinkSettings, idle_max: Duration) -> Duration {
+    if duration_s == 0 {
+        // D-13
+        return idle_max;
+    }
+    let duration = Duration::from_secs(u64::from(duration_s));
+    let tolerance = if duration_s <= 60 { 150 } else { 110 };
+    let retries = link.t_retry.saturating_mul(u64::from(link.n_retry));
+    duration.percent(tolerance).max(duration + retries)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn d17_supervision_has_tolerance_and_room_for_retries() {
+        let link = LinkSettings {
+            t_retry: Duration::from_secs(1),
+            ..LinkSettings::default()
+        };
+        let limit = |s| supervision_limit(s, &link, Duration::from_secs(86_400)).as_millis();
+        assert_eq!(limit(60), 90_000);
+        assert_eq!(limit(100), 110_000);
+        assert_eq!(limit(2), 5_000);
+        assert_eq!(limit(0), 86_400_000);
+    }
+}

@@ -1,0 +1,357 @@
+//! SUBSCRIBE and UNSUBSCRIBE, and what they ask of the upstream [MQTT-SN 1.2 §6.9].
+
+use std::sync::Arc;
+
+use shared::time::{Duration, Instant};
+use shared::topics::Filter;
+use shared::wire::{
+    Message, MsgId, QoS, ReturnCode, Subscribe, TopicFilter, TopicId, TopicRef, Unsubscribe,
+};
+
+use super::engine::Engine;
+use super::port::{Refusal, UpstreamRequest};
+use super::slots::{SessionKey, TimerOwner};
+use super::state::{PendingSubscribe, Subscription};
+use super::subscription_tree::RetainedWish;
+use super::topic_table::Standing;
+use super::uplink::short_name;
+
+/// The most SUBSCRIBEs of one node that wait for the broker. The standard allows one; a node
+/// that gave an earlier one up is not refused for it.
+const PENDING_MAX: usize = 4;
+
+/// How long after the broker's answer its retained messages are taken for the node's.
+const RETAINED_WINDOW: Duration = Duration::from_secs(30);
+
+/// The most retained wishes at once; further subscribers get live messages only.
+const WISHES_MAX: usize = 4096;
+
+/// The most topics that one wish remembers as given.
+const GIVEN_MAX: usize = 1024;
+
+impl Engine {
+    pub(super) fn subscribe(&mut self, now: Instant, key: SessionKey, subscribe: &Subscribe<'_>) {
+        if self.is_repeated_subscribe(key, subscribe) {
+            return;
+        }
+        let (filter, topic) = match self.filter_of(key, &subscribe.topic) {
+            Ok(named) => named,
+            Err(code) => return self.refuse_subscribe(key, subscribe.msg_id, code),
+        };
+        if subscribe.qos == QoS::MinusOne {
+            return self.refuse_subscribe(key, subscribe.msg_id, ReturnCode::NotSupported);
+        }
+        if self.upstream_out(now) || !self.may_subscribe(key, &filter) {
+            return self.refuse_subscribe(key, subscribe.msg_id, ReturnCode::Congestion);
+        }
+        let wanted = self.tree.insert(&filter, key, subscribe.qos);
+        let expires = now + self.patience(key);
+        let Some(session) = self.slots.get_mut(key) else {
+            return;
+        };
+        session.last_suback = None;
+        session.pending_subscribes.push(PendingSubscribe {
+            msg_id: subscribe.msg_id,
+            filter: Arc::clone(&filter),
+            qos: subscribe.qos,
+            topic,
+            expires,
+        });
+        self.wish_retained(now, key, &filter, subscribe.qos);
+        self.subscribing
+            .entry(Arc::clone(&filter))
+            .or_default()
+            .push(key);
+        self.out.upstream(UpstreamRequest::Subscribe {
+            filter,
+            qos: wanted,
+        });
+    }
+
+    /// Recognises a repetition: answered again, or answered once the broker has (A.10).
+    fn is_repeated_subscribe(&mut self, key: SessionKey, subscribe: &Subscribe<'_>) -> bool {
+        let Some(session) = self.slots.get(key) else {
+            return true;
+        };
+        let msg_id = subscribe.msg_id;
+        if session
+            .pending_subscribes
+            .iter()
+            .any(|pending| pending.msg_id == msg_id)
+        {
+            self.out.stats.repeats += 1;
+            return true;
+        }
+        match session.last_suback {
+            Some(answer) if answer.msg_id == msg_id && subscribe.dup => {
+                self.out.stats.repeats += 1;
+                self.send(key, &Message::SubAck(answer));
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Returns the filter a node means and how it names the topic; the code of the refusal
+    /// where it is none.
+    fn filter_of(
+        &mut self,
+        key: SessionKey,
+        topic: &TopicFilter<'_>,
+    ) -> Result<(Arc<str>, Option<TopicRef>), ReturnCode> {
+        match *topic {
+            TopicFilter::Predefined(id) => {
+                // A.19, row 12
+                let name = self
+                    .settings
+                    .predefined
+                    .get(&id)
+                    .ok_or(ReturnCode::InvalidTopicId)?;
+                Ok((Arc::clone(name), Some(TopicRef::Predefined(id))))
+            }
+            TopicFilter::Short(name) => {
+                // A.5: wildcards make no sense in a short name.
+                let filter = short_name(name).ok_or(ReturnCode::NotSupported)?;
+                Ok((filter.into(), Some(TopicRef::Short(name))))
+            }
+            TopicFilter::Name(name) => self.named_filter(key, name),
+        }
+    }
+
+    fn named_filter(
+        &mut self,
+        key: SessionKey,
+        name: &[u8],
+    ) -> Result<(Arc<str>, Option<TopicRef>), ReturnCode> {
+        let filter = std::str::from_utf8(name).map_err(|_| ReturnCode::NotSupported)?;
+        let checked = Filter::new(filter).map_err(|_| ReturnCode::NotSupported)?;
+        if checked.share_name().is_some() {
+            // One upstream session for all nodes has nothing to share a subscription with.
+            return Err(ReturnCode::NotSupported);
+        }
+        if checked.has_wildcard() {
+            return Ok((filter.into(), None));
+        }
+        let topics_max = self.settings.topics_max;
+        let session = self.slots.get_mut(key).ok_or(ReturnCode::Congestion)?;
+        // [MQTT-SN 1.2 §6.9] An exact name is given its id with the answer.
+        let id = session
+            .topics
+            .register(filter, topics_max)
+            .ok_or(ReturnCode::Congestion)?;
+        Ok((filter.into(), Some(TopicRef::Normal(id))))
+    }
+
+    fn may_subscribe(&self, key: SessionKey, filter: &str) -> bool {
+        let Some(session) = self.slots.get(key) else {
+            return false;
+        };
+        let known = session.subscription(filter).is_some();
+        let count = session.subscriptions.len() + session.pending_subscribes.len();
+        session.pending_subscribes.len() < PENDING_MAX
+            && (known || count < self.settings.subscriptions_max)
+    }
+
+    fn refuse_subscribe(&mut self, key: SessionKey, msg_id: MsgId, code: ReturnCode) {
+        let Some(session) = self.slots.get_mut(key) else {
+            return;
+        };
+        let answer = session.answer_subscribe(msg_id, Err(code));
+        self.send(key, &Message::SubAck(answer));
+    }
+
+    /// Returns how long a node goes on asking.
+    fn patience(&self, key: SessionKey) -> Duration {
+        self.slots.get(key).map_or(Duration::ZERO, |session| {
+            let link = session.link(&self.settings);
+            link.t_retry.saturating_mul(u64::from(link.n_retry) + 1)
+        })
+    }
+
+    fn wish_retained(&mut self, now: Instant, key: SessionKey, filter: &Arc<str>, qos: QoS) {
+        self.wishes
+            .retain(|wish| wish.until > now && !(wish.key == key && wish.filter == *filter));
+        if self.wishes.len() >= WISHES_MAX {
+            return;
+        }
+        let until = now + self.patience(key) + RETAINED_WINDOW;
+        let (filter, given) = (Arc::clone(filter), Vec::new());
+        self.wishes.push(RetainedWish {
+            filter,
+            key,
+            qos,
+            until,
+            given,
+        });
+        self.timers.push(until, TimerOwner::Retained);
+    }
+
+    /// Returns who wished for a retained message on `topic` and has not been given it yet.
+    pub(super) fn take_wishes(&mut self, now: Instant, topic: &Arc<str>) -> Vec<(SessionKey, QoS)> {
+        let mut wishers: Vec<(SessionKey, QoS)> = Vec::new();
+        for wish in &mut self.wishes {
+            let wanted = wish.until > now
+                && wish.given.len() < GIVEN_MAX
+                && shared::topics::matches(&wish.filter, topic)
+                && !wish.given.contains(topic);
+            if wanted {
+                wish.given.push(Arc::clone(topic));
+                wishers.push((wish.key, wish.qos));
+            }
+        }
+        wishers.sort_unstable_by_key(|(key, qos)| (*key, std::cmp::Reverse(*qos)));
+        wishers.dedup_by_key(|(key, _)| *key);
+        wishers
+    }
+
+    /// Handles the broker's answer to a subscription, for everyone who waits for it.
+    pub(super) fn subscribed(&mut self, now: Instant, filter: &str, result: Result<QoS, Refusal>) {
+        for key in self.subscribing.remove(filter).unwrap_or_default() {
+            self.answer_pending(key, filter, result);
+            self.pump(now, key);
+            self.reschedule(key);
+        }
+    }
+
+    fn answer_pending(&mut self, key: SessionKey, filter: &str, result: Result<QoS, Refusal>) {
+        let Some(session) = self.slots.get_mut(key) else {
+            return;
+        };
+        let waiting = |pending: &PendingSubscribe| &*pending.filter == filter;
+        let Some(index) = session.pending_subscribes.iter().position(waiting) else {
+            return;
+        };
+        let pending = session.pending_subscribes.remove(index);
+        let answer = match result {
+            Ok(granted) => {
+                let qos = granted.min(pending.qos);
+                let topic_id = session.add_subscription(&pending, qos);
+                session.answer_subscribe(pending.msg_id, Ok((qos, topic_id)))
+            }
+            Err(refusal) => {
+                // A.10, D-43
+                let code = match refusal {
+                    Refusal::Busy => ReturnCode::Congestion,
+                    Refusal::Denied(_) => ReturnCode::NotSupported,
+                };
+                session.answer_subscribe(pending.msg_id, Err(code))
+            }
+        };
+        match result {
+            Ok(_) => {
+                self.tree.insert(filter, key, answer.qos);
+            }
+            Err(_) => self.retract(key, filter),
+        }
+        self.send(key, &Message::SubAck(answer));
+    }
+
+    /// Takes a filter that was not granted out of the tree, unless an older grant stands.
+    fn retract(&mut self, key: SessionKey, filter: &str) {
+        let granted = self
+            .slots
+            .get(key)
+            .and_then(|s| s.subscription(filter))
+            .map(|s| s.qos);
+        match granted {
+            Some(qos) => {
+                self.tree.insert(filter, key, qos);
+            }
+            None => self.leave(key, filter),
+        }
+    }
+
+    /// Forgets subscriptions that the broker never answered; the node asks again.
+    pub(super) fn expire_pending(&mut self, now: Instant, key: SessionKey) {
+        let Some(session) = self.slots.get_mut(key) else {
+            return;
+        };
+        let expired: Vec<Arc<str>> = session
+            .pending_subscribes
+            .extract_if(.., |pending| pending.expires <= now)
+            .map(|pending| pending.filter)
+            .collect();
+        for filter in expired {
+            if let Some(waiting) = self.subscribing.get_mut(&filter) {
+                waiting.retain(|waiting| *waiting != key);
+            }
+            self.retract(key, &filter);
+        }
+    }
+
+    /// Forgets everyone's wait for a subscription that the upstream could not take.
+    pub(super) fn forget_pending(&mut self, filter: &Arc<str>) {
+        for key in self.subscribing.remove(filter).unwrap_or_default() {
+            if let Some(session) = self.slots.get_mut(key) {
+                session
+                    .pending_subscribes
+                    .retain(|pending| pending.filter != *filter);
+            }
+            self.retract(key, filter);
+        }
+    }
+
+    pub(super) fn unsubscribe(&mut self, key: SessionKey, unsubscribe: &Unsubscribe<'_>) {
+        // The filter is looked up, not registered: an unknown one is answered just the same.
+        let filter: Option<Arc<str>> = match unsubscribe.topic {
+            TopicFilter::Name(name) => std::str::from_utf8(name).ok().map(Into::into),
+            TopicFilter::Predefined(id) => self.settings.predefined.get(&id).cloned(),
+            TopicFilter::Short(name) => short_name(name).map(Into::into),
+        };
+        if let Some(filter) = filter
+            && let Some(session) = self.slots.get_mut(key)
+        {
+            session
+                .subscriptions
+                .retain(|subscription| subscription.filter != filter);
+            session
+                .pending_subscribes
+                .retain(|pending| pending.filter != filter);
+            session.last_suback = None;
+            self.wishes
+                .retain(|wish| wish.key != key || wish.filter != filter);
+            self.leave(key, &filter);
+        }
+        self.send(key, &Message::UnsubAck(unsubscribe.msg_id));
+    }
+
+    /// Takes a session off a filter; the upstream's subscription goes with the last one.
+    fn leave(&mut self, key: SessionKey, filter: &str) {
+        if self.tree.remove(filter, key) {
+            self.out.upstream(UpstreamRequest::Unsubscribe {
+                filter: filter.into(),
+            });
+        }
+    }
+
+    /// Takes a session off all its filters.
+    pub(super) fn drop_subscriptions(&mut self, key: SessionKey) {
+        let Some(session) = self.slots.get_mut(key) else {
+            return;
+        };
+        let granted = std::mem::take(&mut session.subscriptions);
+        let pending = std::mem::take(&mut session.pending_subscribes);
+        self.wishes.retain(|wish| wish.key != key);
+        let filters = granted.into_iter().map(|subscription| subscription.filter);
+        for filter in filters.chain(pending.into_iter().map(|pending| pending.filter)) {
+            if let Some(waiting) = self.subscribing.get_mut(&filter) {
+                waiting.retain(|waiting| *waiting != key);
+            }
+            self.leave(key, &filter);
+        }
+    }
+}
+
+impl super::state::Session {
+    /// Keeps a granted subscription and returns the topic id of its answer (D-15).
+    fn add_subscription(&mut self, pending: &PendingSubscribe, qos: QoS) -> TopicId {
+        if let Some(TopicRef::Normal(id)) = pending.topic {
+            self.topics.set_standing(id, Standing::Confirmed);
+        }
+        let PendingSubscribe { filter, topic, .. } = pending.clone();
+        self.subscriptions
+            .retain(|subscription| subscription.filter != filter);
+        self.subscriptions.push(Subscription { filter, qos, topic });
+        pending.topic.map_or(TopicId::NONE, TopicRef::topic_id)
+    }
+}

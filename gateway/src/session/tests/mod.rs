@@ -1,0 +1,334 @@
+//! Scripts that read like the protocol: a node says, the gateway answers, time passes.
+
+mod connecting;
+mod delivering;
+mod publishing;
+mod sleeping;
+mod strangers;
+
+use std::collections::VecDeque;
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use shared::rng::Rng;
+use shared::time::{Duration, Instant};
+use shared::wire::{
+    Acknowledgement, ConnAck, Connect, Disconnect, Message, MsgId, PingReq, Publish, QoS, Register,
+    ReturnCode, SubAck, Subscribe, TopicFilter, TopicId, TopicRef,
+};
+
+use super::*;
+
+pub(super) const NODE: Binding = node(1);
+pub(super) const OTHER: Binding = node(2);
+pub(super) const T_RETRY: Duration = Duration::from_secs(10);
+pub(super) const ACCEPTED: ReturnCode = ReturnCode::Accepted;
+
+pub(super) const fn node(port: u16) -> Binding {
+    let ip = std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
+    let peer = Peer::Socket(std::net::SocketAddr::new(ip, port));
+    Binding {
+        link: LinkId(0),
+        peer,
+        node_id: None,
+    }
+}
+
+/// An engine on a virtual clock, with everything it said so far.
+pub(super) struct Script {
+    pub(super) engine: Engine,
+    pub(super) now: Instant,
+    sent: VecDeque<(Binding, Bytes)>,
+    requests: VecDeque<UpstreamRequest>,
+    notices: VecDeque<Notice>,
+}
+
+impl Script {
+    pub(super) fn new() -> Self {
+        Self::with(|_| {})
+    }
+
+    pub(super) fn with(change: impl FnOnce(&mut Settings)) -> Self {
+        let mut settings = Settings::default();
+        settings.predefined.insert(TopicId(7), "pre/seven".into());
+        change(&mut settings);
+        let now = Instant::from_millis(1_000_000);
+        let mut script = Self {
+            engine: Engine::new(settings, Rng::new(1), now),
+            now,
+            sent: VecDeque::new(),
+            requests: VecDeque::new(),
+            notices: VecDeque::new(),
+        };
+        script.upstream(UpstreamEvent::Connected);
+        script
+    }
+
+    /// A node sends a message.
+    pub(super) fn says(&mut self, from: Binding, message: &Message<'_>) {
+        let mut buf = vec![0; message.encoded_len()];
+        message.emit(&mut buf).unwrap();
+        self.raw(from, &buf);
+    }
+
+    pub(super) fn raw(&mut self, from: Binding, datagram: &[u8]) {
+        self.engine
+            .handle_datagram(self.now, from, &Bytes::copy_from_slice(datagram));
+        self.drain();
+    }
+
+    pub(super) fn upstream(&mut self, event: UpstreamEvent) {
+        self.engine.handle_upstream(self.now, event);
+        self.drain();
+    }
+
+    /// Time passes; every deadline on the way is met.
+    pub(super) fn wait(&mut self, span: Duration) {
+        let end = self.now + span;
+        for _ in 0..100_000 {
+            match self.engine.poll_timeout().filter(|at| *at <= end) {
+                Some(at) => self.now = self.now.max(at),
+                None => {
+                    self.now = end;
+                    return;
+                }
+            }
+            self.engine.handle_timeout(self.now);
+            self.drain();
+        }
+        panic!("the engine's timers never come to rest");
+    }
+
+    fn drain(&mut self) {
+        while let Some(output) = self.engine.poll_output() {
+            match output {
+                Output::Transmit { binding, datagram } => self.sent.push_back((binding, datagram)),
+                Output::Upstream(request) => self.requests.push_back(request),
+                Output::Notice(notice) => self.notices.push_back(notice),
+            }
+        }
+    }
+
+    /// The gateway has sent exactly this, next.
+    #[track_caller]
+    pub(super) fn hears(&mut self, to: Binding, expected: &Message<'_>) {
+        let Some((binding, datagram)) = self.sent.pop_front() else {
+            panic!("nothing was sent, expected {expected:?}");
+        };
+        assert_eq!(Message::parse(&datagram), Ok(*expected));
+        assert_eq!(binding, to);
+    }
+
+    /// The gateway has sent a message, next; `read` says what is wanted of it.
+    #[track_caller]
+    pub(super) fn hears_some<T>(&mut self, read: impl FnOnce(Message<'_>) -> Option<T>) -> T {
+        let (_, datagram) = self.sent.pop_front().expect("something was sent");
+        let message = Message::parse(&datagram).unwrap();
+        read(message).unwrap_or_else(|| panic!("unexpected {message:?}"))
+    }
+
+    #[track_caller]
+    pub(super) fn hears_nothing(&self) {
+        let mut said = String::new();
+        for (binding, datagram) in &self.sent {
+            let _ = write!(said, "{binding}: {:?}; ", Message::parse(datagram));
+        }
+        assert!(said.is_empty(), "unexpected {said}");
+    }
+
+    #[track_caller]
+    pub(super) fn requests(&mut self, expected: &UpstreamRequest) {
+        assert_eq!(self.requests.pop_front().as_ref(), Some(expected));
+    }
+
+    #[track_caller]
+    pub(super) fn requests_nothing(&self) {
+        assert!(self.requests.is_empty(), "unexpected {:?}", self.requests);
+    }
+
+    /// The next request is a publication; returns its id.
+    #[track_caller]
+    pub(super) fn publishes(&mut self, topic: &str, payload: &str, qos: QoS) -> PublicationId {
+        match self.requests.pop_front() {
+            Some(UpstreamRequest::Publish { id, publication }) => {
+                assert_eq!(&*publication.topic, topic);
+                assert_eq!(publication.payload, payload);
+                assert_eq!(publication.qos, qos);
+                id
+            }
+            other => panic!("expected a publication, got {other:?}"),
+        }
+    }
+
+    pub(super) fn drops(&mut self) -> Vec<DropReason> {
+        self.notices
+            .drain(..)
+            .filter_map(|notice| match notice {
+                Notice::Dropped { reason, .. } => Some(reason),
+                _ => None,
+            })
+            .collect()
+    }
+
+    /// A node connects and is accepted.
+    #[track_caller]
+    pub(super) fn connected(&mut self, from: Binding, client_id: &str, clean: bool) {
+        self.says(from, &connect(client_id, clean, false));
+        self.hears(from, &connack(ACCEPTED));
+    }
+
+    /// A node registers a topic; returns the id.
+    #[track_caller]
+    pub(super) fn registered(&mut self, from: Binding, name: &str) -> TopicId {
+        let topic_name = name.as_bytes();
+        let register = Register {
+            topic_id: TopicId::NONE,
+            msg_id: MsgId(77),
+            topic_name,
+        };
+        self.says(from, &Message::Register(register));
+        self.hears_some(|message| match message {
+            Message::RegAck(ack) if ack.return_code == ACCEPTED => Some(ack.topic_id),
+            _ => None,
+        })
+    }
+
+    /// A node subscribes and the broker grants it; returns the topic id of the answer.
+    #[track_caller]
+    pub(super) fn subscribed(&mut self, from: Binding, filter: &str, qos: QoS) -> TopicId {
+        self.says(from, &subscribe(filter, qos, 88));
+        let Some(UpstreamRequest::Subscribe { filter, qos }) = self.requests.pop_front() else {
+            panic!("no subscription went upstream");
+        };
+        self.upstream(UpstreamEvent::Subscribed {
+            filter,
+            result: Ok(qos),
+        });
+        self.hears_some(|message| match message {
+            Message::SubAck(SubAck {
+                topic_id,
+                return_code: ReturnCode::Accepted,
+                ..
+            }) => Some(topic_id),
+            _ => None,
+        })
+    }
+
+    /// The broker sends a publication.
+    pub(super) fn delivery(&mut self, id: u64, topic: &str, payload: &str, qos: QoS) {
+        let id = (qos != QoS::AtMostOnce).then_some(DeliveryId(id));
+        let publication = publication(topic, payload, qos, false);
+        self.upstream(UpstreamEvent::Delivery { id, publication });
+    }
+
+    /// The gateway has sent REGISTER, next; the node accepts it. Returns the topic id.
+    #[track_caller]
+    pub(super) fn accepts_register(&mut self, from: Binding, name: &str) -> TopicId {
+        let (topic_id, msg_id) = self.hears_register(name);
+        self.says(from, &regack(topic_id, msg_id, ACCEPTED));
+        topic_id
+    }
+
+    #[track_caller]
+    pub(super) fn hears_register(&mut self, name: &str) -> (TopicId, MsgId) {
+        self.hears_some(|message| match message {
+            Message::Register(register) if register.topic_name == name.as_bytes() => {
+                Some((register.topic_id, register.msg_id))
+            }
+            _ => None,
+        })
+    }
+
+    /// The gateway has sent PUBLISH, next; returns its message id.
+    #[track_caller]
+    pub(super) fn hears_publish(&mut self, payload: &str, dup: bool) -> MsgId {
+        self.hears_some(|message| match message {
+            Message::Publish(publish)
+                if publish.payload == payload.as_bytes() && publish.dup == dup =>
+            {
+                Some(publish.msg_id)
+            }
+            _ => None,
+        })
+    }
+}
+
+pub(super) fn publication(topic: &str, payload: &str, qos: QoS, retain: bool) -> Publication {
+    Publication {
+        topic: Arc::from(topic),
+        payload: Bytes::copy_from_slice(payload.as_bytes()),
+        qos,
+        retain,
+    }
+}
+
+pub(super) fn connect(client_id: &str, clean: bool, will: bool) -> Message<'_> {
+    let client_id = client_id.as_bytes();
+    Message::Connect(Connect {
+        will,
+        clean,
+        protocol_id: 1,
+        duration_s: 60,
+        client_id,
+    })
+}
+
+pub(super) const fn connack(return_code: ReturnCode) -> Message<'static> {
+    Message::ConnAck(ConnAck { return_code })
+}
+
+pub(super) const fn disconnect(duration_s: Option<u16>) -> Message<'static> {
+    Message::Disconnect(Disconnect { duration_s })
+}
+
+pub(super) const fn ping(client_id: &str) -> Message<'_> {
+    Message::PingReq(PingReq {
+        client_id: client_id.as_bytes(),
+    })
+}
+
+pub(super) fn publish(topic: TopicRef, payload: &str, qos: QoS, msg_id: u16) -> Message<'_> {
+    Message::Publish(Publish {
+        dup: false,
+        qos,
+        retain: false,
+        topic,
+        msg_id: MsgId(msg_id),
+        payload: payload.as_bytes(),
+    })
+}
+
+pub(super) fn subscribe(filter: &str, qos: QoS, msg_id: u16) -> Message<'_> {
+    let topic = TopicFilter::Name(filter.as_bytes());
+    Message::Subscribe(Subscribe {
+        dup: false,
+        qos,
+        msg_id: MsgId(msg_id),
+        topic,
+    })
+}
+
+pub(super) const fn puback(
+    topic_id: TopicId,
+    msg_id: MsgId,
+    return_code: ReturnCode,
+) -> Message<'static> {
+    Message::PubAck(Acknowledgement {
+        topic_id,
+        msg_id,
+        return_code,
+    })
+}
+
+pub(super) const fn regack(
+    topic_id: TopicId,
+    msg_id: MsgId,
+    return_code: ReturnCode,
+) -> Message<'static> {
+    Message::RegAck(Acknowledgement {
+        topic_id,
+        msg_id,
+        return_code,
+    })
+}

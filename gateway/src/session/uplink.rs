@@ -1,0 +1,323 @@
+//! From the node up: REGISTER, PUBLISH at every QoS, PUBREL [MQTT-SN 1.2 §6.5–6.8].
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use shared::time::Instant;
+use shared::wire::{
+    Acknowledgement, Message, MsgId, Publish, QoS, Register, ReturnCode, ShortName, TopicId,
+    TopicRef,
+};
+
+use super::engine::Engine;
+use super::output::DropReason;
+use super::port::{Binding, Publication, PublicationId, Refusal};
+use super::slots::SessionKey;
+use super::state::Uplink;
+use super::topic_table::Standing;
+
+/// The most QoS 2 publications of one node between PUBREC and PUBREL.
+const RECEIVED_MAX: usize = 16;
+
+impl Engine {
+    pub(super) fn register(&mut self, key: SessionKey, register: &Register<'_>) {
+        let topics_max = self.settings.topics_max;
+        let Some(session) = self.slots.get_mut(key) else {
+            return;
+        };
+        let (topic_id, return_code) = match valid_name(register.topic_name) {
+            // [MQTT-SN 1.2 §6.5] D-07
+            None => (TopicId::NONE, ReturnCode::NotSupported),
+            Some(name) => match session.topics.register(name, topics_max) {
+                Some(id) => {
+                    session.topics.set_standing(id, Standing::Confirmed);
+                    (id, ReturnCode::Accepted)
+                }
+                None => (TopicId::NONE, ReturnCode::Congestion),
+            },
+        };
+        let ack = Acknowledgement {
+            topic_id,
+            msg_id: register.msg_id,
+            return_code,
+        };
+        self.send(key, &Message::RegAck(ack));
+    }
+
+    /// Takes a publication of a connected node, at QoS 0, 1 or 2.
+    pub(super) fn publish(
+        &mut self,
+        now: Instant,
+        key: SessionKey,
+        publish: &Publish<'_>,
+        datagram: &Bytes,
+    ) {
+        if publish.qos != QoS::AtMostOnce && publish.msg_id == MsgId::NONE {
+            // A.19, row 10: without an id there is nothing to acknowledge.
+            return self.refuse(key, DropReason::NoMsgId, publish, None);
+        }
+        if self.is_repeated_publish(key, publish) {
+            return;
+        }
+        let topic = match self.resolve(key, publish.topic) {
+            Ok(topic) => topic,
+            Err(code) => return self.answer_publish(key, publish.topic, publish.msg_id, code),
+        };
+        let publication = Publication {
+            topic,
+            payload: datagram.slice_ref(publish.payload),
+            qos: publish.qos,
+            retain: publish.retain,
+        };
+        if publish.qos == QoS::AtMostOnce {
+            self.out.publish(publication, None);
+            return;
+        }
+        if self.upstream_out(now) {
+            // D-36, D-42
+            let code = Some(ReturnCode::Congestion);
+            return self.refuse(key, DropReason::UpstreamFull, publish, code);
+        }
+        if !self.has_window(key) {
+            // D-40
+            let code = Some(ReturnCode::Congestion);
+            return self.refuse(key, DropReason::Window, publish, code);
+        }
+        let id = self.out.publish(publication, Some(key));
+        let Some(session) = self.slots.get_mut(key) else {
+            return;
+        };
+        session.uplinks.push(Uplink {
+            id,
+            qos: publish.qos,
+            msg_id: publish.msg_id,
+            topic_id: publish.topic.topic_id(),
+        });
+    }
+
+    /// Recognises a repetition: one that waits for the broker will be answered (D-39), one at
+    /// QoS 2 that was answered is answered again and never published twice (A.19, row 7).
+    fn is_repeated_publish(&mut self, key: SessionKey, publish: &Publish<'_>) -> bool {
+        if publish.qos == QoS::AtMostOnce {
+            return false;
+        }
+        let Some(session) = self.slots.get_mut(key) else {
+            return true;
+        };
+        let waits = session
+            .uplinks
+            .iter()
+            .any(|uplink| uplink.msg_id == publish.msg_id);
+        let received =
+            publish.qos == QoS::ExactlyOnce && session.received.contains(&publish.msg_id);
+        if waits || received {
+            self.out.stats.repeats += 1;
+        }
+        if received {
+            self.send(key, &Message::PubRec(publish.msg_id));
+        }
+        waits || received
+    }
+
+    fn has_window(&self, key: SessionKey) -> bool {
+        self.slots.get(key).is_some_and(|session| {
+            session.uplinks.len() < self.settings.publish_window
+                && session.received.len() < RECEIVED_MAX
+        })
+    }
+
+    /// Returns the topic name that a node means, or the code of the refusal.
+    fn resolve(&self, key: SessionKey, topic: TopicRef) -> Result<Arc<str>, ReturnCode> {
+        match topic {
+            TopicRef::Normal(id) => {
+                let session = self.slots.get(key).ok_or(ReturnCode::InvalidTopicId)?;
+                // [MQTT-SN 1.2 §6.6] D-45
+                session
+                    .topics
+                    .name(id)
+                    .cloned()
+                    .ok_or(ReturnCode::InvalidTopicId)
+            }
+            TopicRef::Predefined(id) => self
+                .settings
+                .predefined
+                .get(&id)
+                .cloned()
+                .ok_or(ReturnCode::InvalidTopicId),
+            TopicRef::Short(name) => short_name(name)
+                .map(Into::into)
+                .ok_or(ReturnCode::NotSupported),
+        }
+    }
+
+    fn refuse(
+        &mut self,
+        key: SessionKey,
+        reason: DropReason,
+        publish: &Publish<'_>,
+        code: Option<ReturnCode>,
+    ) {
+        let session = self.slots.get(key);
+        let binding = session.and_then(|session| session.binding);
+        let client_id = session.map(|session| Arc::clone(&session.client_id));
+        self.out
+            .dropped(binding, client_id.as_ref(), reason, publish.payload.len());
+        if let Some(code) = code {
+            self.answer_publish(key, publish.topic, publish.msg_id, code);
+        }
+    }
+
+    fn answer_publish(
+        &mut self,
+        key: SessionKey,
+        topic: TopicRef,
+        msg_id: MsgId,
+        return_code: ReturnCode,
+    ) {
+        let ack = Acknowledgement {
+            topic_id: topic.topic_id(),
+            msg_id,
+            return_code,
+        };
+        self.send(key, &Message::PubAck(ack));
+    }
+
+    /// Handles the broker's answer to a publication: only now is the node answered.
+    pub(super) fn published(&mut self, id: PublicationId, result: Result<(), Refusal>) {
+        let Some(key) = self.out.take_uplink(id) else {
+            return;
+        };
+        let Some(session) = self.slots.get_mut(key) else {
+            return;
+        };
+        let Some(index) = session.uplinks.iter().position(|uplink| uplink.id == id) else {
+            return;
+        };
+        let uplink = session.uplinks.remove(index);
+        let return_code = match result {
+            Ok(()) => ReturnCode::Accepted,
+            Err(Refusal::Busy) => ReturnCode::Congestion,
+            // A.21: never 02, which would send the node into a register loop.
+            Err(Refusal::Denied(_)) => ReturnCode::NotSupported,
+        };
+        if result.is_ok() && uplink.qos == QoS::ExactlyOnce {
+            session.received.push(uplink.msg_id);
+            return self.send(key, &Message::PubRec(uplink.msg_id));
+        }
+        if result.is_err() {
+            let client_id = Arc::clone(&session.client_id);
+            self.out
+                .dropped(None, Some(&client_id), DropReason::UpstreamRefused, 0);
+        }
+        let Uplink {
+            topic_id, msg_id, ..
+        } = uplink;
+        self.send(
+            key,
+            &Message::PubAck(Acknowledgement {
+                topic_id,
+                msg_id,
+                return_code,
+            }),
+        );
+    }
+
+    /// Handles PUBREL: the exchange is over, or was over already (A.9).
+    pub(super) fn release(&mut self, key: SessionKey, msg_id: MsgId) {
+        if let Some(session) = self.slots.get_mut(key) {
+            session.received.retain(|received| *received != msg_id);
+        }
+        self.send(key, &Message::PubComp(msg_id));
+    }
+
+    /// Takes a publication at QoS −1 [MQTT-SN 1.2 §6.8] D-34; it is never answered.
+    pub(super) fn publish_minus_one(
+        &mut self,
+        now: Instant,
+        binding: Binding,
+        publish: &Publish<'_>,
+        datagram: &Bytes,
+    ) {
+        let octets = datagram.len();
+        if let Some(key) = self.slots.by_binding(&binding) {
+            // D-34: from a connected node it counts as QoS 0.
+            if let Ok(topic) = self.resolve(key, publish.topic) {
+                let payload = datagram.slice_ref(publish.payload);
+                let retain = publish.retain;
+                let qos = QoS::AtMostOnce;
+                self.out.publish(
+                    Publication {
+                        topic,
+                        payload,
+                        qos,
+                        retain,
+                    },
+                    None,
+                );
+            }
+            return;
+        }
+        let topic: Option<Arc<str>> = match publish.topic {
+            TopicRef::Normal(_) => None,
+            TopicRef::Predefined(id) => self.settings.predefined.get(&id).cloned(),
+            TopicRef::Short(name) => short_name(name).map(Into::into),
+        };
+        let rule = topic.and_then(|topic| Some((self.minus_one_rule(&binding, &topic)?, topic)));
+        let Some((rule, topic)) = rule else {
+            let reason = DropReason::QosMinusOneRefused;
+            return self.out.dropped(Some(binding), None, reason, octets);
+        };
+        let (rate, burst, retain) = {
+            let rule = &self.settings.qos_minus_one[rule];
+            (rule.rate_per_s, rule.burst, rule.retain && publish.retain)
+        };
+        let source = (rule, without_port(binding.peer), binding.node_id);
+        if !self.anonymous.take(now, source, rate, burst) {
+            let reason = DropReason::QosMinusOneRate;
+            return self.out.dropped(Some(binding), None, reason, octets);
+        }
+        let payload = datagram.slice_ref(publish.payload);
+        self.out.publish(
+            Publication {
+                topic,
+                payload,
+                qos: QoS::AtMostOnce,
+                retain,
+            },
+            None,
+        );
+    }
+
+    fn minus_one_rule(&self, binding: &Binding, topic: &str) -> Option<usize> {
+        self.settings.qos_minus_one.iter().position(|rule| {
+            rule.link == binding.link
+                && rule.from.contain(binding)
+                && rule
+                    .topics
+                    .iter()
+                    .any(|filter| shared::topics::matches(filter, topic))
+        })
+    }
+}
+
+/// The rate of QoS −1 is one address's, whatever ports it sends from.
+fn without_port(peer: super::Peer) -> super::Peer {
+    match peer {
+        super::Peer::Socket(mut address) => {
+            address.set_port(0);
+            super::Peer::Socket(address)
+        }
+        super::Peer::Line => super::Peer::Line,
+    }
+}
+
+/// Returns a topic name that may be published to, or `None` (D-07).
+pub(super) fn valid_name(name: &[u8]) -> Option<&str> {
+    let name = std::str::from_utf8(name).ok()?;
+    shared::topics::TopicName::new(name).is_ok().then_some(name)
+}
+
+/// Returns a short name as a topic that may be published to, or `None` (D-07).
+pub(super) fn short_name(name: ShortName) -> Option<String> {
+    valid_name(&name.0).map(str::to_owned)
+}

@@ -1,0 +1,289 @@
+//! The subscriptions the engine wants, and what the broker must still be told of them; sans-IO.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use shared::wire::QoS;
+
+/// The wanted subscriptions and the packets on their way.
+#[derive(Debug, Default)]
+pub(super) struct Subscriptions {
+    wanted: BTreeMap<Arc<str>, QoS>,
+    /// What to tell the broker, at most one change a filter, in the order asked for.
+    changes: BTreeMap<Arc<str>, Change>,
+    order: VecDeque<Arc<str>>,
+    subscribing: BTreeMap<u16, Vec<Asked>>,
+    unsubscribing: BTreeMap<u16, Arc<str>>,
+}
+
+/// One filter of a SUBSCRIBE packet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Asked {
+    /// The filter.
+    pub(super) filter: Arc<str>,
+    /// The highest quality of service wanted.
+    pub(super) qos: QoS,
+    /// Whether the retained messages are wanted even where the subscription exists.
+    pub(super) retained: bool,
+    /// How many answers the engine waits for.
+    pub(super) answers: u32,
+}
+
+/// A packet to be sent.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Packet {
+    /// SUBSCRIBE to all of these.
+    Subscribe(Vec<Asked>),
+    /// UNSUBSCRIBE from this.
+    Unsubscribe(Arc<str>),
+}
+
+#[derive(Clone, Debug)]
+enum Change {
+    Subscribe(Asked),
+    Unsubscribe,
+}
+
+impl Subscriptions {
+    /// Notes a subscription the engine asks for.
+    pub(super) fn subscribe(&mut self, filter: Arc<str>, qos: QoS) {
+        self.wanted.insert(filter.clone(), qos);
+        let before = match self.changes.get(&filter) {
+            Some(Change::Subscribe(asked)) => asked.answers,
+            _ => 0,
+        };
+        self.change(
+            filter.clone(),
+            Change::Subscribe(Asked {
+                filter,
+                qos,
+                retained: true,
+                answers: before + 1,
+            }),
+        );
+    }
+
+    /// Notes that the engine no longer wants a subscription, and returns how many requests for
+    /// it stay without an answer by the broker.
+    pub(super) fn unsubscribe(&mut self, filter: Arc<str>) -> u32 {
+        self.wanted.remove(&filter);
+        let unanswered = match self.changes.get(&filter) {
+            Some(Change::Subscribe(asked)) => asked.answers,
+            _ => 0,
+        };
+        self.change(filter, Change::Unsubscribe);
+        unanswered
+    }
+
+    /// Forgets a subscription the broker refused.
+    pub(super) fn refused(&mut self, filter: &str) {
+        if !self.changes.contains_key(filter) {
+            self.wanted.remove(filter);
+        }
+    }
+
+    /// Begins a connection: what was on its way is told again, and where the session is
+    /// forgotten every wanted subscription is. Returns the filters, one for each request that
+    /// stays without an answer because the engine has unsubscribed since.
+    pub(super) fn resume(&mut self, session_present: bool) -> Vec<Arc<str>> {
+        let subscribing = std::mem::take(&mut self.subscribing);
+        let unsubscribing = std::mem::take(&mut self.unsubscribing);
+        let untold: Vec<Asked> = subscribing.into_values().flatten().collect();
+        let mut unanswered = Vec::new();
+        for asked in untold.into_iter().rev() {
+            if !self.wanted.contains_key(&asked.filter) {
+                unanswered.extend((0..asked.answers).map(|_| asked.filter.clone()));
+            }
+            self.change_back(asked.filter.clone(), Change::Subscribe(asked));
+        }
+        for filter in unsubscribing.into_values() {
+            self.change_back(filter, Change::Unsubscribe);
+        }
+        if !session_present {
+            self.resubscribe();
+        }
+        unanswered
+    }
+
+    /// Returns whether there is anything to tell.
+    pub(super) fn has_next(&self) -> bool {
+        !self.order.is_empty()
+    }
+
+    /// Returns whether everything has been told and answered.
+    pub(super) fn is_settled(&self) -> bool {
+        self.order.is_empty() && self.subscribing.is_empty() && self.unsubscribing.is_empty()
+    }
+
+    /// Takes the next packet, to be sent as packet `id`.
+    pub(super) fn next(&mut self, id: u16) -> Option<Packet> {
+        let mut batch = Vec::new();
+        let mut bytes = 0;
+        while let Some(filter) = self.order.front() {
+            match self.changes.get(filter) {
+                Some(Change::Subscribe(asked)) => {
+                    bytes += asked.filter.len();
+                    if !batch.is_empty() && (bytes > BATCH_BYTES || batch.len() >= BATCH_LEN) {
+                        break;
+                    }
+                    batch.push(asked.clone());
+                }
+                Some(Change::Unsubscribe) if batch.is_empty() => {
+                    let filter = self.order.pop_front()?;
+                    self.changes.remove(&filter);
+                    self.unsubscribing.insert(id, filter.clone());
+                    return Some(Packet::Unsubscribe(filter));
+                }
+                _ => break,
+            }
+            if let Some(filter) = self.order.pop_front() {
+                self.changes.remove(&filter);
+            }
+        }
+        if batch.is_empty() {
+            return None;
+        }
+        self.subscribing.insert(id, batch.clone());
+        Some(Packet::Subscribe(batch))
+    }
+
+    /// Returns whether a packet with this id is on its way.
+    pub(super) fn holds(&self, id: u16) -> bool {
+        self.subscribing.contains_key(&id) || self.unsubscribing.contains_key(&id)
+    }
+
+    /// Takes what SUBACK `id` answers.
+    pub(super) fn suback(&mut self, id: u16) -> Vec<Asked> {
+        self.subscribing.remove(&id).unwrap_or_default()
+    }
+
+    /// Notes UNSUBACK `id`.
+    pub(super) fn unsuback(&mut self, id: u16) {
+        self.unsubscribing.remove(&id);
+    }
+
+    fn resubscribe(&mut self) {
+        for (filter, qos) in self.wanted.clone().into_iter().rev() {
+            self.change_back(
+                filter.clone(),
+                Change::Subscribe(Asked {
+                    filter,
+                    qos,
+                    retained: false,
+                    answers: 0,
+                }),
+            );
+        }
+    }
+
+    fn change(&mut self, filter: Arc<str>, change: Change) {
+        if self.changes.insert(filter.clone(), change).is_none() {
+            self.order.push_back(filter);
+        }
+    }
+
+    /// Puts back a change that was on its way; one asked for since then replaces it.
+    fn change_back(&mut self, filter: Arc<str>, change: Change) {
+        match (self.changes.get_mut(&filter), change) {
+            (None, change) => {
+                self.changes.insert(filter.clone(), change);
+                self.order.push_front(filter);
+            }
+            (Some(Change::Subscribe(newer)), Change::Subscribe(older)) => {
+                newer.answers += older.answers;
+            }
+            (Some(_), _) => {}
+        }
+    }
+}
+
+// A SUBSCRIBE of this size leaves in a few segments and is answered at once.
+const BATCH_LEN: usize = 32;
+const BATCH_BYTES: usize = 2048;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn filters(packet: Option<Packet>) -> Vec<String> {
+        match packet {
+            Some(Packet::Subscribe(batch)) => {
+                batch.iter().map(|asked| asked.filter.to_string()).collect()
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn subscriptions_are_made_again_when_the_session_is_forgotten() {
+        let mut subscriptions = Subscriptions::default();
+        for filter in ["b", "a"] {
+            subscriptions.subscribe(filter.into(), QoS::AtLeastOnce);
+        }
+        assert_eq!(filters(subscriptions.next(1)), ["b", "a"]);
+        assert_eq!(subscriptions.suback(1).len(), 2);
+        assert!(subscriptions.resume(true).is_empty());
+        assert!(subscriptions.is_settled());
+        assert!(subscriptions.resume(false).is_empty());
+        let Some(Packet::Subscribe(again)) = subscriptions.next(2) else {
+            panic!("nothing to tell");
+        };
+        assert!(
+            again
+                .iter()
+                .all(|asked| !asked.retained && asked.answers == 0)
+        );
+        assert_eq!(again.len(), 2);
+    }
+
+    #[test]
+    fn what_was_on_its_way_is_told_again_with_its_answers() {
+        let mut subscriptions = Subscriptions::default();
+        subscriptions.subscribe("a".into(), QoS::AtLeastOnce);
+        let _ = subscriptions.next(1);
+        subscriptions.subscribe("a".into(), QoS::ExactlyOnce);
+        assert!(subscriptions.resume(true).is_empty());
+        let Some(Packet::Subscribe(again)) = subscriptions.next(1) else {
+            panic!("nothing to tell");
+        };
+        assert_eq!((again[0].answers, again[0].qos), (2, QoS::ExactlyOnce));
+    }
+
+    #[test]
+    fn an_unsubscription_replaces_what_was_not_told() {
+        let mut subscriptions = Subscriptions::default();
+        subscriptions.subscribe("a".into(), QoS::AtLeastOnce);
+        assert_eq!(subscriptions.unsubscribe("a".into()), 1);
+        assert_eq!(subscriptions.next(1), Some(Packet::Unsubscribe("a".into())));
+        assert_eq!(subscriptions.next(2), None);
+        assert!(subscriptions.resume(false).is_empty());
+        assert_eq!(
+            subscriptions.next(1),
+            Some(Packet::Unsubscribe("a".into())),
+            "no UNSUBACK was seen"
+        );
+    }
+
+    #[test]
+    fn a_request_given_up_on_its_way_is_named() {
+        let mut subscriptions = Subscriptions::default();
+        subscriptions.subscribe("a".into(), QoS::AtLeastOnce);
+        let _ = subscriptions.next(1);
+        assert_eq!(subscriptions.unsubscribe("a".into()), 0, "SUBACK may come");
+        assert_eq!(subscriptions.resume(true), ["a".into()]);
+        assert_eq!(subscriptions.next(1), Some(Packet::Unsubscribe("a".into())));
+    }
+
+    #[test]
+    fn a_batch_is_bounded() {
+        let mut subscriptions = Subscriptions::default();
+        for n in 0..40 {
+            subscriptions.subscribe(format!("f/{n}").into(), QoS::AtMostOnce);
+        }
+        assert_eq!(filters(subscriptions.next(1)).len(), BATCH_LEN);
+        assert_eq!(filters(subscriptions.next(2)).len(), 8);
+        let long: Arc<str> = "x".repeat(4000).into();
+        subscriptions.subscribe(long, QoS::AtMostOnce);
+        assert_eq!(filters(subscriptions.next(3)).len(), 1, "alone it is sent");
+    }
+}

@@ -1,0 +1,284 @@
+//! UDP links on real sockets, on loopback.
+
+use std::collections::HashSet;
+use std::net::{SocketAddr, UdpSocket};
+use std::time::Duration;
+
+use gateway::config::{LinkConfig, LinkKind, UdpConfig};
+use gateway::link::{self, Batch, DropReason, LinkError, LinkHandle};
+use gateway::session::{LinkId, Peer};
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+
+const ID: LinkId = LinkId(3);
+
+fn config(listen: &str) -> UdpConfig {
+    UdpConfig {
+        listen: listen.parse().unwrap(),
+        ..UdpConfig::default()
+    }
+}
+
+fn open(udp: UdpConfig) -> (LinkHandle, mpsc::Receiver<Batch>, SocketAddr) {
+    open_with_queue(udp, 1024)
+}
+
+fn open_with_queue(
+    udp: UdpConfig,
+    batches: usize,
+) -> (LinkHandle, mpsc::Receiver<Batch>, SocketAddr) {
+    let (inbound, batches) = mpsc::channel(batches);
+    let config = LinkConfig {
+        kind: LinkKind::Udp(udp),
+        ..LinkConfig::default()
+    };
+    let handle = link::open(ID, &config, inbound).unwrap();
+    let address = handle.local_address().unwrap();
+    (handle, batches, address)
+}
+
+/// Collects `count` datagrams, or as many as come within the patience of a test.
+async fn collect(batches: &mut mpsc::Receiver<Batch>, count: usize) -> Batch {
+    let mut all = Batch::new();
+    while all.len() < count {
+        match timeout(PATIENCE, batches.recv()).await {
+            Ok(Some(batch)) => all.extend(batch),
+            _ => break,
+        }
+    }
+    all
+}
+
+async fn expect_nothing(batches: &mut mpsc::Receiver<Batch>) {
+    let quiet = timeout(Duration::from_millis(200), batches.recv()).await;
+    assert!(quiet.is_err(), "{quiet:?}");
+}
+
+const PATIENCE: Duration = Duration::from_secs(10);
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_burst_onto_an_idle_link_loses_nothing() {
+    const CLIENTS: usize = 500;
+    const EACH: usize = 8;
+    let (handle, mut batches, address) = open(config("127.0.0.1:0"));
+    let clients: Vec<UdpSocket> = (0..CLIENTS)
+        .map(|_| UdpSocket::bind("127.0.0.1:0").unwrap())
+        .collect();
+    let own: HashSet<SocketAddr> = clients.iter().map(|it| it.local_addr().unwrap()).collect();
+    let burst = tokio::task::spawn_blocking(move || {
+        for round in 0..EACH {
+            for client in &clients {
+                let datagram = u16::try_from(round).unwrap().to_be_bytes();
+                client.send_to(&datagram, address).unwrap();
+            }
+        }
+        clients
+    });
+    let all = collect(&mut batches, CLIENTS * EACH).await;
+    burst.await.unwrap();
+
+    assert_eq!(all.len(), CLIENTS * EACH);
+    let mut seen = HashSet::new();
+    for (binding, datagram) in &all {
+        assert_eq!((binding.link, binding.node_id), (ID, None));
+        let Peer::Socket(from) = binding.peer else {
+            panic!("{binding}");
+        };
+        assert!(own.contains(&from));
+        assert!(seen.insert((from, datagram.clone())), "{from} twice");
+    }
+    // The kernel's counter is read once a second.
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    let counters = handle.counters();
+    assert_eq!(counters.dropped_total(), 0, "{counters:?}");
+    assert_eq!(counters.datagrams_in, (CLIENTS * EACH) as u64);
+    assert_eq!(counters.octets_in, (CLIENTS * EACH * 2) as u64);
+    assert_eq!(counters.line_octets_in, (CLIENTS * EACH * 30) as u64);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_the_kernel_drops_is_counted() {
+    const SENT: usize = 2000;
+    let small = UdpConfig {
+        receive_buffer_bytes: 4096,
+        ..config("127.0.0.1:0")
+    };
+    let (handle, mut batches, address) = open_with_queue(small, 1);
+    let client = UdpSocket::bind("127.0.0.1:0").unwrap();
+    for _ in 0..SENT {
+        client.send_to(b"\x02\x16", address).unwrap();
+    }
+    let mut delivered = 0;
+    while let Ok(Some(batch)) = timeout(Duration::from_millis(300), batches.recv()).await {
+        delivered += batch.len();
+    }
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    let dropped = handle.counters().dropped(DropReason::KernelBuffer);
+    assert!(dropped > 0);
+    assert_eq!(delivered as u64 + dropped, SENT as u64);
+}
+
+#[tokio::test]
+async fn datagrams_go_both_ways_over_ipv6() {
+    let (mut handle, mut batches, address) = open(config("[::1]:0"));
+    let client = UdpSocket::bind("[::1]:0").unwrap();
+    client.send_to(b"\x02\x16", address).unwrap();
+    let all = collect(&mut batches, 1).await;
+    let (binding, datagram) = &all[0];
+    assert_eq!(binding.peer, Peer::Socket(client.local_addr().unwrap()));
+    assert_eq!(&datagram[..], b"\x02\x16");
+
+    handle.send(binding.peer, b"\x02\x17");
+    handle.flush().await;
+    assert_eq!(receive(&client), (b"\x02\x17".to_vec(), address));
+    let counters = handle.counters();
+    assert_eq!((counters.datagrams_out, counters.octets_out), (1, 2));
+    assert_eq!(counters.line_octets_out, 2 + 48);
+}
+
+#[tokio::test]
+async fn ipv6_takes_ipv4_only_where_it_is_told_to() {
+    let (_handle, mut batches, address) = open(config("[::]:0"));
+    let client = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let ipv4 = SocketAddr::from(([127, 0, 0, 1], address.port()));
+    client.send_to(b"\x02\x16", ipv4).unwrap();
+    expect_nothing(&mut batches).await;
+
+    let dual = UdpConfig {
+        dual_stack: true,
+        ..config("[::]:0")
+    };
+    let (mut handle, mut batches, address) = open(dual);
+    let ipv4 = SocketAddr::from(([127, 0, 0, 1], address.port()));
+    // A client of its own: the first one may have been told that nobody listened.
+    let client = UdpSocket::bind("127.0.0.1:0").unwrap();
+    client.send_to(b"\x02\x16", ipv4).unwrap();
+    let all = collect(&mut batches, 1).await;
+    handle.send(all[0].0.peer, b"\x02\x17");
+    handle.flush().await;
+    assert_eq!(receive(&client), (b"\x02\x17".to_vec(), ipv4));
+}
+
+#[tokio::test]
+async fn large_datagrams_are_dropped_whole_and_counted() {
+    let (mut handle, mut batches, address) = open(config("127.0.0.1:0"));
+    let client = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let peer = Peer::Socket(client.local_addr().unwrap());
+    assert_eq!(handle.mtu(), 1024);
+    for len in [1025, 1026, 9000, 65_507, 0, 1024] {
+        client.send_to(&vec![7; len], address).unwrap();
+    }
+    let all = collect(&mut batches, 1).await;
+    assert_eq!(all.len(), 1);
+    assert_eq!(all[0].1, vec![7; 1024]);
+    expect_nothing(&mut batches).await;
+    handle.send(peer, &[7; 1025]);
+    handle.send(Peer::Line, b"\x02\x17");
+    let counters = handle.counters();
+    assert_eq!(counters.dropped(DropReason::Oversize), 4);
+    assert_eq!(counters.dropped(DropReason::Empty), 1);
+    assert_eq!(counters.dropped(DropReason::SendOversize), 1);
+    assert_eq!(counters.dropped(DropReason::NoSuchPeer), 1);
+    assert_eq!(counters.dropped_total(), 7);
+}
+
+#[tokio::test]
+async fn merged_datagrams_arrive_one_by_one() {
+    let (handle, mut batches, address) = open(config("127.0.0.1:0"));
+    let client = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let state = quinn_udp::UdpSocketState::new((&client).into()).unwrap();
+    let octets: Vec<u8> = (0..5000_u32).map(|n| n.to_le_bytes()[0]).collect();
+    // One system call, ten datagrams that stay one buffer all through the kernel, and that
+    // as one would not fit what the link reads a datagram into.
+    let transmit = quinn_udp::Transmit {
+        destination: address,
+        ecn: None,
+        contents: &octets,
+        segment_size: Some(500),
+        src_ip: None,
+    };
+    assert!(
+        state.max_gso_segments() >= 10,
+        "the kernel knows no UDP_SEGMENT"
+    );
+    state.try_send((&client).into(), &transmit).unwrap();
+    let all = collect(&mut batches, 10).await;
+    let parts: Vec<&[u8]> = all.iter().map(|(_, datagram)| &datagram[..]).collect();
+    assert_eq!(parts, octets.chunks(500).collect::<Vec<_>>());
+    assert_eq!(handle.counters().dropped_total(), 0);
+}
+
+#[tokio::test]
+async fn answers_come_from_the_address_that_was_sent_to() {
+    let (mut handle, mut batches, address) = open(config("0.0.0.0:0"));
+    let second = SocketAddr::from(([127, 0, 0, 2], address.port()));
+    let client = UdpSocket::bind("127.0.0.1:0").unwrap();
+    client.send_to(b"\x02\x16", second).unwrap();
+    let all = collect(&mut batches, 1).await;
+    handle.send(all[0].0.peer, b"\x02\x17");
+    handle.flush().await;
+    assert_eq!(receive(&client), (b"\x02\x17".to_vec(), second));
+}
+
+#[tokio::test]
+async fn a_full_queue_drops_the_newest_and_keeps_the_order() {
+    let narrow = UdpConfig {
+        send_queue_max: 4,
+        ..config("127.0.0.1:0")
+    };
+    let (mut handle, _batches, _) = open(narrow);
+    let client = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let peer = Peer::Socket(client.local_addr().unwrap());
+    // Until the runtime has looked at the socket once, it does not count as writable: that
+    // makes a full socket out of any.
+    for octet in 0..10 {
+        handle.send(peer, &[octet]);
+    }
+    assert_eq!(handle.counters().dropped(DropReason::QueueFull), 6);
+    handle.flush().await;
+    handle.send(peer, &[10]);
+    handle.flush().await;
+    let received: Vec<u8> = (0..5).map(|_| receive(&client).0[0]).collect();
+    assert_eq!(received, [0, 1, 2, 3, 10]);
+    assert_eq!(handle.counters().datagrams_out, 5);
+}
+
+#[tokio::test]
+async fn a_taken_address_says_what_to_do() {
+    let (handle, _batches, address) = open(config("127.0.0.1:0"));
+    for (listen, hint) in [
+        (address.to_string(), "another program listens there"),
+        (
+            "192.0.2.1:10000".to_owned(),
+            "no interface has this address",
+        ),
+    ] {
+        let (inbound, _batches) = mpsc::channel(1);
+        let config = LinkConfig {
+            name: "lan".to_owned(),
+            kind: LinkKind::Udp(config(&listen)),
+            ..LinkConfig::default()
+        };
+        let error = link::open(ID, &config, inbound).unwrap_err();
+        assert!(matches!(error, LinkError::Bind { .. }), "{error}");
+        let text = error.to_string();
+        for part in ["link lan", listen.as_str(), hint] {
+            assert!(text.contains(part), "{part} in {text}");
+        }
+    }
+    // The address is free again once the handle is gone.
+    drop(handle);
+    let mut tries = 0;
+    while UdpSocket::bind(address).is_err() {
+        tries += 1;
+        assert!(tries < 100, "the socket outlives its handle");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+fn receive(client: &UdpSocket) -> (Vec<u8>, SocketAddr) {
+    client.set_read_timeout(Some(PATIENCE)).unwrap();
+    let mut datagram = [0; 2048];
+    let (len, from) = client.recv_from(&mut datagram).unwrap();
+    (datagram[..len].to_vec(), from)
+}

@@ -1,0 +1,150 @@
+//! The gateways a node knows, and which one to try next [MQTT-SN 1.2 §6.1, §6.13].
+
+use heapless::Vec;
+
+use super::address::GatewayAddr;
+use super::config::GATEWAYS_MAX;
+use crate::time::Instant;
+
+/// A gateway the node may connect to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Gateway {
+    /// Its id; a configured gateway's becomes known by hearing it.
+    pub(super) gw_id: Option<u8>,
+    pub(super) addr: GatewayAddr,
+}
+
+/// The list of known gateways, in order of preference.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Gateways(Vec<Known, GATEWAYS_MAX, u8>);
+
+#[derive(Clone, Debug)]
+struct Known {
+    gateway: Gateway,
+    /// When it drops out of the list unless heard again; a configured one never does.
+    expires: Option<Instant>,
+    /// Until when it has asked to be left alone.
+    held_until: Option<Instant>,
+    /// Whether it has not answered in this round.
+    failed: bool,
+}
+
+/// What hearing of a gateway has changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Heard {
+    Again,
+    Revived,
+    New,
+    NoRoom,
+}
+
+impl Gateways {
+    pub(super) fn configured(addrs: &[GatewayAddr]) -> Self {
+        Self(
+            addrs
+                .iter()
+                .take(GATEWAYS_MAX)
+                .map(|addr| Known {
+                    gateway: Gateway {
+                        gw_id: None,
+                        addr: *addr,
+                    },
+                    expires: None,
+                    held_until: None,
+                    failed: false,
+                })
+                .collect(),
+        )
+    }
+
+    /// Returns the first gateway that may be tried now, `preferred` before the others.
+    pub(super) fn pick(&self, now: Instant, preferred: Option<Gateway>) -> Option<Gateway> {
+        let mut usable = self.0.iter().filter(|known| known.is_usable(now));
+        let first = usable.clone().next();
+        usable
+            .find(|known| preferred.is_some_and(|it| it.addr == known.gateway.addr))
+            .or(first)
+            .map(|known| known.gateway)
+    }
+
+    pub(super) fn first(&self) -> Option<Gateway> {
+        self.0.first().map(|known| known.gateway)
+    }
+
+    pub(super) fn fail(&mut self, addr: GatewayAddr) {
+        self.with(addr, |known| known.failed = true);
+    }
+
+    pub(super) fn hold(&mut self, addr: GatewayAddr, until: Instant) {
+        self.with(addr, |known| known.held_until = Some(until));
+    }
+
+    /// Learns the full address of a gateway whose port was not known.
+    pub(super) fn move_to(&mut self, addr: GatewayAddr, full: GatewayAddr) {
+        self.with(addr, |known| known.gateway.addr = full);
+    }
+
+    pub(super) fn forgive(&mut self) {
+        self.0.iter_mut().for_each(|known| known.failed = false);
+    }
+
+    /// Returns when the first gateway may be tried if all have asked to be left alone, `now`
+    /// if one has not, and `None` if there are none.
+    pub(super) fn free_at(&self, now: Instant) -> Option<Instant> {
+        self.0
+            .iter()
+            .map(|known| known.held_until.unwrap_or(now))
+            .min()
+    }
+
+    pub(super) fn purge(&mut self, now: Instant) {
+        self.0
+            .retain(|known| known.expires.is_none_or(|expires| expires > now));
+    }
+
+    pub(super) fn hear(&mut self, gateway: Gateway, expires: Option<Instant>, add: bool) -> Heard {
+        if let Some(known) = self
+            .0
+            .iter_mut()
+            .find(|known| known.gateway.addr == gateway.addr)
+        {
+            known.gateway.gw_id = gateway.gw_id;
+            if known.expires.is_some() {
+                known.expires = expires;
+            }
+            let revived = core::mem::take(&mut known.failed);
+            return if revived {
+                Heard::Revived
+            } else {
+                Heard::Again
+            };
+        }
+        if !add {
+            return Heard::Again;
+        }
+        let known = Known {
+            gateway,
+            expires,
+            held_until: None,
+            failed: false,
+        };
+        if self.0.is_full() {
+            // A silent gateway that was only heard of gives way to one that speaks.
+            self.0
+                .retain(|known| !(known.failed && known.expires.is_some()));
+        }
+        self.0.push(known).map_or(Heard::NoRoom, |()| Heard::New)
+    }
+
+    fn with(&mut self, addr: GatewayAddr, change: impl FnOnce(&mut Known)) {
+        if let Some(known) = self.0.iter_mut().find(|known| known.gateway.addr == addr) {
+            change(known);
+        }
+    }
+}
+
+impl Known {
+    fn is_usable(&self, now: Instant) -> bool {
+        !self.failed && self.held_until.is_none_or(|until| until <= now)
+    }
+}

@@ -53,7 +53,7 @@ impl<F: NorFlash> FlashStorage<F> {
         &mut self,
         kind: Kind,
         index: u32,
-        buf: &mut [u8; BUFFER_LEN],
+        Buffer(buf): &mut Buffer,
     ) -> Result<Option<(u32, usize)>, FlashError> {
         let at = self.sector(index);
         self.flash.read(at, buf).map_err(flash_error)?;
@@ -62,10 +62,7 @@ impl<F: NorFlash> FlashStorage<F> {
     }
 
     /// Returns the sector and the counter of the newest state.
-    fn newest_state(
-        &mut self,
-        buf: &mut [u8; BUFFER_LEN],
-    ) -> Result<Option<(u32, u32)>, FlashError> {
+    fn newest_state(&mut self, buf: &mut Buffer) -> Result<Option<(u32, u32)>, FlashError> {
         let mut newest = None;
         for index in STATE_SECTORS {
             if let Some((counter, _)) = self.read(Kind::State, index, buf)?
@@ -82,7 +79,7 @@ impl<F: NorFlash> FlashStorage<F> {
         kind: Kind,
         index: u32,
         record: Record<'_>,
-        buf: &mut [u8; BUFFER_LEN],
+        Buffer(buf): &mut Buffer,
     ) -> Result<(), FlashError> {
         buf.fill(ERASED);
         let len = record.emit(kind, buf).map_err(|_| FlashError::TooLong)?;
@@ -101,7 +98,7 @@ impl<F: NorFlash> Storage for FlashStorage<F> {
     type Error = FlashError;
 
     async fn load(&mut self, kind: Kind, out: &mut [u8]) -> Result<Option<usize>, FlashError> {
-        let mut buf = [0; BUFFER_LEN];
+        let mut buf = Buffer([0; BUFFER_LEN]);
         let index = match kind {
             Kind::Settings => SETTINGS_SECTOR,
             Kind::State => match self.newest_state(&mut buf)? {
@@ -112,7 +109,7 @@ impl<F: NorFlash> Storage for FlashStorage<F> {
         let Some((_, len)) = self.read(kind, index, &mut buf)? else {
             return Ok(None);
         };
-        let payload = buf.iter().skip(RECORD_OVERHEAD).take(len);
+        let payload = buf.0.iter().skip(RECORD_OVERHEAD).take(len);
         let place = out.get_mut(..len).ok_or(FlashError::TooLong)?;
         place
             .iter_mut()
@@ -122,7 +119,7 @@ impl<F: NorFlash> Storage for FlashStorage<F> {
     }
 
     async fn save(&mut self, kind: Kind, payload: &[u8]) -> Result<(), FlashError> {
-        let mut buf = [0; BUFFER_LEN];
+        let mut buf = Buffer([0; BUFFER_LEN]);
         let (index, counter) = match kind {
             Kind::Settings => (SETTINGS_SECTOR, 0),
             Kind::State => match self.newest_state(&mut buf)? {
@@ -149,6 +146,10 @@ const fn other(state_sector: u32) -> u32 {
 const SETTINGS_SECTOR: u32 = 0;
 const STATE_SECTORS: [u32; 2] = [1, 2];
 const ERASED: u8 = 0xFF;
+
+/// In whole words: flash drivers copy what is not, through a buffer of a whole sector.
+#[repr(align(4))]
+struct Buffer([u8; BUFFER_LEN]);
 
 /// The longest record with the settings' length, in whole words.
 const BUFFER_LEN: usize = crate::settings::SETTINGS_RECORD_LEN_MAX.next_multiple_of(32);

@@ -40,6 +40,7 @@ pub struct Node<R, S, M, P, C> {
     sequence: Sequence,
     outbox: Outbox,
     led: bool,
+    radio_is_up: bool,
     next_report: Instant,
     stats: NodeStats,
 }
@@ -103,6 +104,7 @@ where
             next_report: parts.clock.now(),
             outbox: Outbox::default(),
             led: false,
+            radio_is_up: false,
             stats: NodeStats::default(),
             parts,
             client,
@@ -118,12 +120,14 @@ where
     /// What the protocol machine does not take of the settings' topics.
     ///
     /// # Cancellation Safety
-    /// Dropping the future stops the node where it is; what it had not yet published is lost,
-    /// as by a loss of power.
+    /// Dropping the future stops the node where it is, and the next call goes on from there. A
+    /// datagram that was being sent is lost, which the protocol makes good.
     pub async fn run(&mut self) -> Result<NodeStats, CommandError> {
-        let (filter, qos) = (self.topics.command.as_client(), COMMAND_QOS);
-        self.client.subscribe(filter, qos)?;
-        self.client.connect(self.parts.clock.now())?;
+        if self.client.phase() == Phase::Off {
+            let filter = self.topics.command.as_client();
+            self.client.subscribe(filter, COMMAND_QOS)?;
+            self.client.connect(self.parts.clock.now())?;
+        }
         loop {
             if self.parts.clock.now() >= self.next_report {
                 self.report_on_time().await;
@@ -194,7 +198,11 @@ where
 
     /// Talks to the gateway until nothing is left to say: publishes, then collects commands.
     async fn exchange(&mut self) -> Result<(), CommandError> {
-        self.power_radio(true).await;
+        self.radio_is_up = self.parts.radio.power_up().await.is_ok();
+        if !self.radio_is_up {
+            self.count_radio_error();
+            return Ok(());
+        }
         let mut collected = false;
         loop {
             let now = self.parts.clock.now();
@@ -214,7 +222,9 @@ where
             }
             self.wait().await;
         }
-        self.power_radio(false).await;
+        if self.parts.radio.power_down().await.is_err() {
+            self.count_radio_error();
+        }
         Ok(())
     }
 
@@ -357,28 +367,18 @@ where
         }
     }
 
-    /// Sleeps until the next reading is due or the protocol machine needs the radio.
+    /// Sleeps until the next reading is due or the protocol machine needs the radio. A radio
+    /// that could not be switched on is not tried again before the next reading: joining a
+    /// network that is not there costs more than any message.
     async fn rest(&mut self) {
         let due = match self.client.poll_timeout() {
-            Some(due) => due.min(self.next_report),
-            None => self.next_report,
+            Some(due) if self.radio_is_up => due.min(self.next_report),
+            _ => self.next_report,
         };
         let span = due.since(self.parts.clock.now());
         if span > Duration::ZERO {
             self.stats.sleeps = self.stats.sleeps.wrapping_add(1);
             self.parts.power.sleep(span).await;
-        }
-    }
-
-    async fn power_radio(&mut self, on: bool) {
-        let radio = &mut self.parts.radio;
-        let result = if on {
-            radio.power_up().await
-        } else {
-            radio.power_down().await
-        };
-        if result.is_err() {
-            self.count_radio_error();
         }
     }
 

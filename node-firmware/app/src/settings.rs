@@ -50,6 +50,9 @@ pub struct Settings {
     /// Whether readings are sent without leaving sleep, which this gateway serves and which
     /// saves a CONNECT and a DISCONNECT for each reading; off for gateways that do not.
     pub publish_while_asleep: bool,
+    /// Whether a real board sleeps between readings; off keeps its USB port alive for a look at
+    /// its messages.
+    pub light_sleep: bool,
     /// How long an answer is waited for, in milliseconds, 10 to 600,000: more than the link's
     /// worst round trip.
     pub retry_ms: u32,
@@ -287,6 +290,7 @@ impl Default for Settings {
             keep_alive_s: 60,
             clean: false,
             publish_while_asleep: true,
+            light_sleep: true,
             retry_ms: 10_000,
             retries: 3,
             mtu: 128,

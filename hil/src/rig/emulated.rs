@@ -61,8 +61,8 @@ impl VirtualRig {
         write_settings(&settings, plan)?;
         let mut qemu = Command::new(find_program(QEMU)?);
         // The machine waits for its line: no byte is sent before somebody listens.
-        qemu.args(["-machine", "virt", "-bios", "none", "-no-reboot"])
-            .args(["-display", "none", "-monitor", "none"])
+        qemu.args(["-machine", "virt", "-m", "8M", "-bios", "none"])
+            .args(["-no-reboot", "-display", "none", "-monitor", "none"])
             .arg("-kernel")
             .arg(self.firmware.path())
             .arg("-chardev")

@@ -28,6 +28,8 @@ pub(super) fn engine(config: &Config) -> Settings {
         sessions_max: gateway.clients_max,
         client_id_len_max: gateway.client_id_len_max,
         idle_max: gateway.session_idle_max,
+        session_expiry: gateway.session_expiry,
+        outage_patience: gateway.outage_patience,
         topics_max: gateway.topics_per_node_max,
         subscriptions_max: gateway.subscriptions_per_node_max,
         publish_window: gateway.publish_window,
@@ -50,7 +52,6 @@ pub(super) fn engine(config: &Config) -> Settings {
             .iter()
             .map(|rule| minus_one(config, rule))
             .collect(),
-        ..Settings::default()
     }
 }
 

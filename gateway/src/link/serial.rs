@@ -321,12 +321,12 @@ impl Ear<'_> {
     fn batch(&mut self, mut bytes: &[u8]) -> Batch {
         let mut batch = Batch::new();
         let before = *self.frames.stats();
-        let mut oversize = None;
+        let (mut oversize, mut largest) = (0, 0);
         while let Some(datagram) = self.frames.feed(&mut bytes) {
             // [MQTT-SN 1.2 §5.2.1] D-02
             if datagram.len() > self.link.max_message {
-                oversize = Some(datagram.len());
-                self.link.stats.dropped(DropReason::Oversize, 1);
+                oversize += 1;
+                largest = largest.max(datagram.len());
                 continue;
             }
             self.link.stats.received(datagram.len(), 0);
@@ -338,9 +338,7 @@ impl Ear<'_> {
             &self.link.stats.line_octets_in,
             after.octets - before.octets,
         );
-        if let Some(octets) = oversize {
-            self.log(DropReason::Oversize, octets, 1);
-        }
+        self.dropped(DropReason::Oversize, largest, oversize);
         self.count_broken(&before, &after);
         batch
     }
@@ -352,12 +350,12 @@ impl Ear<'_> {
             (DropReason::TooShort, after.too_short - before.too_short),
             (DropReason::Overrun, after.overruns - before.overruns),
         ] {
-            self.link.stats.dropped(reason, count);
-            self.log(reason, 0, count);
+            self.dropped(reason, 0, count);
         }
     }
 
-    fn log(&mut self, reason: DropReason, octets: usize, count: u64) {
+    fn dropped(&mut self, reason: DropReason, octets: usize, count: u64) {
+        self.link.stats.dropped(reason, count);
         let now = self.clock.now();
         let who = &self.link.name;
         self.drops.warn_many(now, reason.name(), who, octets, count);
@@ -425,3 +423,51 @@ const REOPEN_MAX: Duration = Duration::from_secs(5);
 const READ_LEN: usize = 4096;
 /// The time between two looks for summaries that are due.
 const FLUSH_INTERVAL: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    use nix::pty::openpty;
+
+    use super::*;
+
+    fn trouble(path: &Path) -> String {
+        let error = tokio_serial::new(path.to_string_lossy(), 9600).open_native_async();
+        Trouble::new(path, &error.unwrap_err()).to_string()
+    }
+
+    #[tokio::test]
+    async fn every_trouble_names_the_path_and_what_to_do() {
+        let missing = trouble(Path::new("/nonexistent/ttyUSB0"));
+        assert!(
+            missing.starts_with("/nonexistent/ttyUSB0 is not there: plug"),
+            "{missing}"
+        );
+
+        let pty = openpty(None, None).unwrap();
+        let path = nix::unistd::ttyname(&pty.slave).unwrap();
+        let _first = tokio_serial::new(path.to_string_lossy(), 9600)
+            .open_native_async()
+            .unwrap();
+        let taken = trouble(&path);
+        assert!(
+            taken.contains(&format!("fuser -v {}", path.display())),
+            "{taken}"
+        );
+
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let text = trouble(file.path());
+        assert!(
+            text.starts_with(&format!("{} cannot be opened: ", file.path().display())),
+            "{text}"
+        );
+
+        // Whoever runs the tests as root may open everything.
+        let kind = tokio_serial::ErrorKind::Io(io::ErrorKind::PermissionDenied);
+        let error = tokio_serial::Error::new(kind, "Permission denied");
+        let denied = Trouble::new(Path::new("/dev/ttyUSB0"), &error).to_string();
+        assert!(
+            denied.contains("/dev/ttyUSB0") && denied.contains("dialout"),
+            "{denied}"
+        );
+    }
+}

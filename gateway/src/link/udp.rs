@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use nix::sys::socket::{setsockopt, sockopt};
 use quinn_udp::{BATCH_SIZE, RecvMeta, Transmit, UdpSocketState};
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio::io::Interest;
 use tokio::net::UdpSocket;
 use tokio::sync::{Notify, mpsc};
@@ -35,7 +35,7 @@ pub(super) fn open(link: Link, config: &UdpConfig) -> Result<UdpSender, LinkErro
         address: config.listen,
         source,
     };
-    let (socket, state) = prepare(socket).map_err(fail)?;
+    let (socket, state) = prepare(socket, config.listen).map_err(fail)?;
     let local = socket.local_addr().map_err(fail)?;
     let port = Arc::new(Port {
         state,
@@ -100,6 +100,10 @@ impl UdpSender {
 
     pub(super) fn local_address(&self) -> SocketAddr {
         self.port.local
+    }
+
+    pub(super) fn receive_buffer(&self) -> usize {
+        granted_receive_buffer(&self.port.socket).unwrap_or(0)
     }
 
     fn queue(&mut self, to: SocketAddr, datagram: &[u8]) {
@@ -281,23 +285,19 @@ impl Reader {
             }
             if meta.len == 0 {
                 self.dropped(DropReason::Empty, meta.addr, 0);
+                continue;
+            }
+            // [MQTT-SN 1.2 §5.2.1] D-02
+            if meta.len > self.link.max_message {
+                self.dropped(DropReason::Oversize, meta.addr, meta.len);
+                continue;
             }
             let slot = index * slot_len;
-            // The kernel is told not to merge datagrams; where it does, `stride` parts them.
-            let stride = meta.stride.max(1);
-            for start in (0..meta.len).step_by(stride) {
-                let len = stride.min(meta.len - start);
-                // [MQTT-SN 1.2 §5.2.1] D-02
-                if len > self.link.max_message {
-                    self.dropped(DropReason::Oversize, meta.addr, len);
-                    continue;
-                }
-                let datagram = &self.slots[slot + start..slot + start + len];
-                let line_octets = len + header_octets(meta.addr);
-                self.link.stats.received(len, line_octets);
-                let binding = self.link.binding(Peer::Socket(meta.addr));
-                batch.push((binding, self.pool.copy(datagram)));
-            }
+            let datagram = self.pool.copy(&self.slots[slot..slot + meta.len]);
+            let line_octets = meta.len + header_octets(meta.addr);
+            self.link.stats.received(meta.len, line_octets);
+            let binding = self.link.binding(Peer::Socket(meta.addr));
+            batch.push((binding, datagram));
         }
         batch
     }
@@ -365,8 +365,7 @@ fn grow_receive_buffer(name: &str, socket: &Socket, bytes: usize) -> io::Result<
     if setsockopt(socket, sockopt::RcvBufForce, &bytes).is_err() {
         socket.set_recv_buffer_size(bytes)?;
     }
-    // Linux doubles what it is asked for and reports the double (socket(7)).
-    let granted = socket.recv_buffer_size()? / 2;
+    let granted = granted_receive_buffer(socket)?;
     if granted < bytes {
         tracing::warn!(
             link = name,
@@ -380,13 +379,29 @@ fn grow_receive_buffer(name: &str, socket: &Socket, bytes: usize) -> io::Result<
     Ok(())
 }
 
-fn prepare(socket: Socket) -> io::Result<(UdpSocket, UdpSocketState)> {
-    let state = UdpSocketState::new((&socket).into())?;
-    if state.gro_segments() > 1 {
-        // Merged datagrams would need slots of 64 datagrams each, for bursts of equal
-        // datagrams from one peer that no node sends.
-        setsockopt(&socket, sockopt::UdpGroSegment, &false)?;
+/// Linux doubles what it is asked for and reports the double (socket(7)).
+fn granted_receive_buffer<'s>(socket: impl Into<SockRef<'s>>) -> io::Result<usize> {
+    Ok(socket.into().recv_buffer_size()? / 2)
+}
+
+/// Makes the socket asynchronous, and ready for batches.
+fn prepare(socket: Socket, address: SocketAddr) -> io::Result<(UdpSocket, UdpSocketState)> {
+    // The state sets options for QUIC on the socket that it is made from: datagrams are never
+    // fragmented, and equal ones are merged. Here the first loses every datagram over a
+    // narrow path, and the second needs slots of 64 datagrams each. So it is made from a
+    // socket that nothing else is done with, and ours gets the one option that it needs.
+    let scratch = Socket::new(
+        Domain::for_address(address),
+        Type::DGRAM,
+        Some(Protocol::UDP),
+    )?;
+    let state = UdpSocketState::new((&scratch).into())?;
+    if address.is_ipv4() {
+        setsockopt(&socket, sockopt::Ipv4PacketInfo, &true)?;
+    } else {
+        setsockopt(&socket, sockopt::Ipv6RecvPacketInfo, &true)?;
     }
+    socket.set_nonblocking(true)?;
     Ok((UdpSocket::from_std(socket.into())?, state))
 }
 

@@ -6,24 +6,29 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use shared::wire::{GwInfo, LengthForm, MessageType, QoS};
 
-use super::Origin;
 use super::dissect::{Dissection, Field, Value};
 use super::fault::count;
-use super::hex::{HexError, digits, printable};
+use super::frames::BrokenFrame;
+use super::hex::{digits, printable};
 use super::layout::Flag;
+use super::report::{Origin, Unreadable};
 
 /// Writes what was found in a datagram, apart from the one before where there is one.
 pub(super) fn write(
     out: &mut impl Write,
     follows: bool,
     origin: &Origin,
-    found: &Result<Dissection<'_>, &HexError>,
+    found: &Result<Dissection<'_>, Unreadable>,
 ) -> io::Result<()> {
     if follows {
         writeln!(out)?;
     }
     match (found, origin) {
-        (Err(error), _) => writeln!(out, "{origin}: not hex: {error}"),
+        (Err(Unreadable::Hex(error)), _) => writeln!(out, "{origin}: not hex: {error}"),
+        (Err(Unreadable::Frame(BrokenFrame { flaw, octets })), _) => {
+            let (len, octets) = (count(octets.len()), digits(octets));
+            writeln!(out, "{origin}: broken frame: {flaw}  {octets}  ({len})")
+        }
         (Ok(found), Origin::Argument(_)) => dissection(out, "", found),
         (Ok(found), Origin::Line { .. }) => {
             write!(out, "{origin}: ")?;

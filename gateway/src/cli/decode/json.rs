@@ -7,17 +7,18 @@ use std::io::{self, Write};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 use shared::wire::LengthForm;
 
-use super::Origin;
 use super::dissect::{Dissection, Field, Value};
-use super::hex::{HexError, digits, printable};
+use super::frames::BrokenFrame;
+use super::hex::{digits, printable};
 use super::human::{address, qos, topic_id_type};
 use super::layout::Flag;
+use super::report::{Origin, Unreadable};
 
 /// Writes what was found in a datagram as one line.
 pub(super) fn write(
     out: &mut impl Write,
     origin: &Origin,
-    found: &Result<Dissection<'_>, &HexError>,
+    found: &Result<Dissection<'_>, Unreadable>,
 ) -> io::Result<()> {
     serde_json::to_writer(&mut *out, &Entry { origin, found })?;
     writeln!(out)
@@ -25,7 +26,7 @@ pub(super) fn write(
 
 struct Entry<'a> {
     origin: &'a Origin,
-    found: &'a Result<Dissection<'a>, &'a HexError>,
+    found: &'a Result<Dissection<'a>, Unreadable>,
 }
 
 impl Serialize for Entry<'_> {
@@ -40,10 +41,17 @@ impl Serialize for Entry<'_> {
         }
         match self.found {
             Ok(found) => dissection(&mut map, found)?,
-            Err(error) => {
+            Err(Unreadable::Hex(error)) => {
                 map.serialize_entry("valid", &false)?;
                 map.serialize_entry("error", "hex")?;
                 map.serialize_entry("reason", &error.to_string())?;
+            }
+            Err(Unreadable::Frame(BrokenFrame { flaw, octets })) => {
+                map.serialize_entry("frame", &digits(octets))?;
+                map.serialize_entry("octets", &octets.len())?;
+                map.serialize_entry("valid", &false)?;
+                map.serialize_entry("error", flaw.name())?;
+                map.serialize_entry("reason", &flaw.to_string())?;
             }
         }
         map.end()

@@ -1,10 +1,15 @@
 //! Tests of `sandgrouse decode`: exact outputs, the test vectors, mutated datagrams.
 
+use std::io::BufReader;
+
 use clap::Parser;
 use serde_json::{Map, Value, json};
+use shared::frame::{Lead, encode, frame_len_max};
 use shared::rng::Rng;
 use shared::wire::{Message, WireError};
 
+use super::dissect::dissect;
+use super::report::Origin;
 use super::*;
 
 #[test]
@@ -384,6 +389,95 @@ fn reader_that_goes_away_is_no_error() {
 }
 
 #[test]
+fn examples_of_the_help_work() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("captured.hex");
+    std::fs::write(&path, "0217").unwrap();
+    let path = path.to_str().unwrap();
+    let mut seen = 0;
+    for line in EXAMPLES.lines() {
+        if let Some(args) = line.strip_prefix("  sandgrouse decode ") {
+            let args: Vec<_> = args
+                .split(' ')
+                .map(|arg| if arg == "captured.hex" { path } else { arg })
+                .collect();
+            let (text, verdict) = decoded(&args, "");
+            assert_eq!(verdict, Verdict::AllValid, "{text}");
+            seen += 1;
+        }
+    }
+    assert_eq!(seen, 4);
+}
+
+#[test]
+fn frames_are_found_across_lines() {
+    let line = framed(&[&[0x02, 0x17], &[0x04, 0x18, 0x0E, 0x10]]);
+    let (first, second) = line.split_at(9);
+    let input = format!(
+        "# a capture\n{}\n{}\n",
+        hex::digits(first),
+        hex::digits(second)
+    );
+    assert_eq!(
+        decoded(&["--framed"], &input),
+        (
+            "stdin:2: PINGRESP  2 octets, short length\n\n\
+             stdin:3: DISCONNECT  4 octets, short length\n  duration     3600 s  of sleep\n"
+                .to_owned(),
+            Verdict::AllValid
+        )
+    );
+    // Octet by octet, as arguments.
+    let octets: Vec<_> = line.iter().map(|octet| format!("{octet:02x}")).collect();
+    let mut args = vec!["--framed"];
+    args.extend(octets.iter().map(String::as_str));
+    let (text, verdict) = decoded(&args, "");
+    assert_eq!(verdict, Verdict::AllValid, "{text}");
+    assert_eq!(text, human(&["0217", "04180e10"]));
+}
+
+#[test]
+fn broken_frames_are_told_by_their_flaw() {
+    let good = hex::digits(&framed(&[&[0x02, 0x17]]));
+    let wrong_crc = good.replace("0217", "0216");
+    let input = format!("{wrong_crc} 05010200 03aabb00\n{good}{good}\n0302");
+    let (text, verdict) = decoded(&["--framed"], &input);
+    assert_eq!(verdict, Verdict::SomeInvalid);
+    let crc = &wrong_crc[2..wrong_crc.len() - 2];
+    assert_eq!(
+        text,
+        format!(
+            "stdin:1: broken frame: the CRC is wrong  {crc}  (5 octets)\n\n\
+             stdin:1: broken frame: a delimiter stands inside a stuffing block  \
+             050102  (3 octets)\n\n\
+             stdin:1: broken frame: there is nothing beside the CRC  03aabb  (3 octets)\n\n\
+             stdin:2: PINGRESP  2 octets, short length\n\n\
+             stdin:2: PINGRESP  2 octets, short length\n\n\
+             stdin:3: broken frame: no delimiter ends it  0302  (2 octets)\n"
+        )
+    );
+
+    let (text, _) = decoded(&["--framed", "--json", "03aabb00"], "");
+    assert_eq!(
+        text,
+        concat!(
+            r#"{"argument":1,"frame":"03aabb","octets":3,"valid":false,"#,
+            r#""error":"frame_too_short","reason":"there is nothing beside the CRC"}"#,
+            "\n",
+        )
+    );
+}
+
+#[test]
+fn frames_that_are_too_long_are_told() {
+    let line = hex::digits(&framed(&[&[0x2A; 70_000]]));
+    let (text, verdict) = decoded(&["--framed", "--json", "-"], &line);
+    assert_eq!(verdict, Verdict::SomeInvalid);
+    let found: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(found["error"], "frame_too_long");
+}
+
+#[test]
 fn file_and_datagrams_exclude_each_other() {
     assert!(Command::try_parse_from(["decode", "--file", "f", "0217"]).is_err());
 }
@@ -441,10 +535,9 @@ fn mutated_datagrams_decode_as_the_parser_says() {
         }
         for json in [false, true] {
             let mut out = Vec::new();
-            let mut report = Report::new(&mut out, json);
-            report
-                .datagram(&Origin::Argument(1), Ok(datagram.clone()))
-                .unwrap();
+            let mut report = Report::new(&mut out, json, false);
+            let entry = Ok(dissect(&datagram));
+            report.entry(&Origin::Argument(1), &entry).unwrap();
             let valid = report.verdict == Verdict::AllValid;
             assert_eq!(valid, is_valid_throughout(&datagram), "{datagram:02x?}");
             let text = String::from_utf8(out).unwrap();
@@ -546,6 +639,17 @@ fn in_terms_of_vectors(found: &Value) -> Value {
         fields.insert("payload".to_owned(), long_name["payload"].clone());
     }
     Value::Object(fields)
+}
+
+/// Returns what a serial line carries of the datagrams, each after a delimiter.
+fn framed(datagrams: &[&[u8]]) -> Vec<u8> {
+    let mut line = Vec::new();
+    for datagram in datagrams {
+        let mut frame = vec![0; frame_len_max(datagram.len())];
+        let len = encode(datagram, Lead::Delimiter, &mut frame).unwrap();
+        line.extend_from_slice(&frame[..len]);
+    }
+    line
 }
 
 fn human(datagrams: &[&str]) -> String {

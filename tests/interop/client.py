@@ -4,7 +4,7 @@ Usage: client.py PORT PUBLICATIONS
 
 Connects to the gateway on the loopback, registers input/antonio/temperature and publishes to
 it at QoS 0, 1 and 2; then subscribes to output/# and prints each publication that comes as
-"received QOS TOPIC PAYLOAD", until it has PUBLICATIONS of them. Prints "done" at its end.
+"received TOPIC PAYLOAD", until it has PUBLICATIONS of them. Prints "done" at its end.
 """
 
 import sys
@@ -24,8 +24,7 @@ class Printer(MqttSnListener):
 
     def message_arrived(self, msg):
         self.count += 1
-        qos = msg.get_qos() >> 5
-        print("received", qos, msg.get_topic_name(), msg.get_payload().decode())
+        print("received", msg.get_topic_name(), msg.get_payload().decode())
 
 
 def publish(client):
@@ -43,8 +42,9 @@ def publish(client):
 def listen(client, publications):
     """Subscribes and waits for the publications."""
     printer = Printer()
-    # The client does not answer PUBREC, so it cannot subscribe at QoS 2.
-    client.send_subscribe("output/#", MqttSnConstants.QOS_1, printer)
+    # Version 1.0.9 acknowledges nothing it receives: at QoS 1 it compares the level with the
+    # flag, and it does not know PUBREC at all. So it can be subscribed at QoS 0 only.
+    client.send_subscribe("output/#", MqttSnConstants.QOS_0, printer)
     print("subscribed")
     end = time.monotonic() + PATIENCE_S
     while printer.count < publications and time.monotonic() < end:

@@ -143,10 +143,11 @@ impl Sandgrouse {
 fn spawn(directory: &Path, profile: Profile) -> Result<Process> {
     let mut command = Command::new(cargo::gateway_binary(profile)?);
     command
-        .args(["--log-format", "json", "run", "--config", CONFIG_FILE])
+        .args(["run", "--config", CONFIG_FILE, "--log-format", "json"])
         .current_dir(directory);
     let mut process = Process::spawn("sandgrouse", &mut command)?;
-    process.wait_for_line("ready", PATIENCE)?;
+    // The embedded broker says that it is ready, too, but earlier.
+    process.wait_for_line(r#""message":"ready""#, PATIENCE)?;
     Ok(process)
 }
 

@@ -51,8 +51,8 @@ fn publishes_and_listens(gateway: &Sandgrouse, mqtt: &MosquittoClient) -> Result
     ensure!(
         received
             == [
-                "received 0 output/lamp on",
-                "received 1 output/valve/7 open"
+                "received output/lamp on",
+                "received output/valve/7 open"
             ],
         "{received:?}"
     );

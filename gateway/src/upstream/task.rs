@@ -43,6 +43,8 @@ pub(super) struct Task {
     pub(super) deliveries: Deliveries,
     pub(super) backoff: Backoff,
     pub(super) backoff_max: Duration,
+    /// How long a connection lasts that was of use.
+    pub(super) lasting: Duration,
     pub(super) qos0_len_max: usize,
     pub(super) close_by: Option<Instant>,
     pub(super) log: Log,
@@ -126,9 +128,12 @@ impl Task {
             Err(end) => end,
         };
         self.finish(connection);
-        // A connection that carried something was a good one, unless another client with our
-        // id took it: two gateways would throw each other out without a pause.
-        if (progress || since.elapsed() > self.backoff_max) && !is_takeover(&end) {
+        // A connection that carried something for a while was a good one, unless another client
+        // with our id took it. Not every broker says so: hence the while, or two gateways would
+        // throw each other out without a pause.
+        let lasted = since.elapsed();
+        let good = progress && lasted >= self.lasting || lasted >= self.backoff_max;
+        if good && !is_takeover(&end) {
             self.backoff.reset();
         }
         if let Some(code) = fault(&end) {

@@ -239,7 +239,6 @@ impl<const T: usize, const Q: usize, const P: usize> Client<T, Q, P> {
         self.will_known = true;
         self.fresh = false;
         self.failed_wakes = 0;
-        self.gateways.forgive();
         self.last_sent = now;
         self.last_heard = now;
         self.state = State::Active { ping: None };

@@ -215,7 +215,7 @@ impl<const T: usize, const Q: usize, const P: usize> Client<T, Q, P> {
     }
 
     /// Drops what belongs to the session's messages under way, not to the session's content.
-    fn end_session(&mut self) {
+    pub(super) fn end_session(&mut self) {
         self.pause_requests();
         self.replies.clear();
         self.last_qos0 = None;

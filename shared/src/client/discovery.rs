@@ -174,6 +174,9 @@ impl<const T: usize, const Q: usize, const P: usize> Client<T, Q, P> {
     fn hear(&mut self, now: Instant, gateway: Gateway, expires: Instant) {
         let add = self.config.discovery.is_some();
         let heard = self.gateways.hear(gateway, Some(expires), add);
+        if let Some(own) = self.gateway.as_mut().filter(|own| own.addr == gateway.addr) {
+            own.gw_id = gateway.gw_id;
+        }
         match heard {
             Heard::NoRoom => bump(&mut self.stats.gateways_dropped),
             Heard::New => self.tell(Event::GatewayFound {

@@ -3,7 +3,7 @@
 use shared::client::{CommandError, Config, Destination, Discovery, Event, Phase, Topic};
 use shared::wire::{Advertise, GwInfo, Message, QoS, ReturnCode, SearchGw, TopicId};
 
-use crate::rig::{GATEWAY, OTHER, Rig, addr, connack, is_about, secs, sends, tells};
+use crate::rig::{GATEWAY, OTHER, Rig, addr, config, connack, is_about, secs, sends, tells};
 
 fn searching() -> Rig {
     let mut rig = Rig::new(Config {
@@ -149,6 +149,24 @@ fn tells_other_nodes_of_its_gateway_unless_someone_was_faster() {
     // Nothing is due before the next ping.
     assert!(rig.timeout() > secs(200));
     sends!(rig, Message::PingReq(_));
+}
+
+#[test]
+fn a_configured_gateway_is_told_of_once_its_id_is_known() {
+    let mut rig = Rig::connected(Config {
+        discovery: Some(Discovery {
+            radius: 0,
+            answer_others: true,
+        }),
+        ..config()
+    });
+    rig.hears_from(OTHER, Message::SearchGw(SearchGw { radius: 0 }));
+    assert!(rig.timeout() <= secs(6));
+    rig.is_still();
+    rig.hears(advertise(9, 900));
+    rig.hears_from(OTHER, Message::SearchGw(SearchGw { radius: 0 }));
+    assert!(rig.timeout() <= secs(6));
+    assert_eq!(rig.hex(), "04020901");
 }
 
 #[test]

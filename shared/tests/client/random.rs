@@ -10,7 +10,7 @@ use shared::wire::{
     ShortName, TopicId, TopicRef,
 };
 
-use crate::rig::{ack, addr, config, connack, puback, regack, register, secs, suback};
+use crate::rig::{ack, addr, config, connack, disconnect, puback, regack, register, secs, suback};
 
 type Small = Client<4, 3, 32>;
 
@@ -39,7 +39,8 @@ impl Chance {
     fn step(&mut self) {
         match self.rng.below(10) {
             0 => self.hear_noise(),
-            1..=4 => self.hear_message(),
+            1..=2 => self.hear_message(),
+            3..=4 => self.hear_answer(),
             5..=6 => self.command(),
             7 => {
                 self.now += self.rng.duration_below(secs(30));
@@ -175,6 +176,31 @@ impl Chance {
         let len = message.emit(&mut buf).unwrap();
         let from = self.from();
         self.node.handle_datagram(self.now, from, &buf[..len]);
+    }
+
+    /// The gateway answers the last message as it should, so that exchanges come to an end.
+    fn hear_answer(&mut self) {
+        let last = self.last.clone();
+        let accepted = ReturnCode::Accepted;
+        let answer = match Message::parse(&last) {
+            Ok(Message::Connect(_)) => connack(accepted),
+            Ok(Message::Register(it)) => regack(1 + it.msg_id.0 % 9, it.msg_id, accepted),
+            Ok(Message::Publish(it)) if it.qos == QoS::AtLeastOnce => {
+                puback(1, it.msg_id, accepted)
+            }
+            Ok(Message::Publish(it)) => Message::PubRec(it.msg_id),
+            Ok(Message::PubRel(id)) => Message::PubComp(id),
+            Ok(Message::Subscribe(it)) => suback(it.qos, 0, it.msg_id, accepted),
+            Ok(Message::Unsubscribe(it)) => Message::UnsubAck(it.msg_id),
+            Ok(Message::PingReq(_)) => Message::PingResp,
+            Ok(Message::Disconnect(_)) => disconnect(),
+            _ => return,
+        };
+        let mut buf = [0; 16];
+        let len = answer.emit(&mut buf).unwrap();
+        if let Some(from) = self.node.gateway() {
+            self.node.handle_datagram(self.now, from, &buf[..len]);
+        }
     }
 
     fn command(&mut self) {

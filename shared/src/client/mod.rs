@@ -14,6 +14,39 @@
 //! 3. Wait until [`poll_timeout`](Client::poll_timeout) or the next input. Where
 //!    [`is_quiet`](Client::is_quiet) says so, the radio may be off meanwhile.
 //!
+//! ```
+//! use shared::client::{Client, Config, Event, GatewayAddr, Topic};
+//! use shared::rng::Rng;
+//! use shared::time::Instant;
+//! use shared::wire::QoS;
+//!
+//! let config = Config::new("sensor-01")?.with_gateway(GatewayAddr::POINT_TO_POINT)?;
+//! let mut node: Client<8, 4, 64> = Client::new(config, Rng::new(0xC0FF_EE00))?;
+//!
+//! let now = Instant::from_millis(12);
+//! node.connect(now).unwrap();
+//! node.subscribe(Topic::Name("cmd/sensor-01/#"), QoS::AtLeastOnce).unwrap();
+//! node.publish(Topic::Name("well/7/pressure"), QoS::AtLeastOnce, false, b"4.2").unwrap();
+//! node.sleep(900).unwrap();
+//!
+//! let mut datagram = [0; 128];
+//! loop {
+//!     if let Some(transmit) = node.poll_transmit(now, &mut datagram) {
+//!         // radio.send(transmit.to, &datagram[..transmit.len])
+//!         assert_eq!(transmit.len, 15);
+//!     } else if let Some(event) = node.poll_event() {
+//!         if let Event::Received(command) = event {
+//!             // Acted upon before the acknowledgement leaves.
+//!             let _ = command.payload;
+//!         }
+//!     } else {
+//!         break;
+//!     }
+//! }
+//! assert!(node.poll_timeout().is_some_and(|at| at > now));
+//! # Ok::<(), shared::client::ConfigError>(())
+//! ```
+//!
 //! # States
 //!
 //! ```text

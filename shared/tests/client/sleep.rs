@@ -280,6 +280,7 @@ fn a_wake_waits_for_the_answer_to_a_publication() {
         .unwrap();
     let id = sends!(rig, Message::Publish(publish) => publish.msg_id);
     rig.node.wake().unwrap();
+    rig.node.subscribe(TOPIC, QoS::AtMostOnce).unwrap();
     rig.node
         .publish(TOPIC, QoS::AtLeastOnce, false, b"2")
         .unwrap();
@@ -291,6 +292,7 @@ fn a_wake_waits_for_the_answer_to_a_publication() {
     rig.hears(Message::PingResp);
     tells!(rig, Event::WakeFinished);
     sends!(rig, Message::Publish(publish) => assert_eq!(publish.payload, b"2"));
+    sends!(rig, Message::Subscribe(_));
 }
 
 #[test]

@@ -412,3 +412,34 @@ fn with_clock(change: impl FnOnce(&mut shared::client::LinkClock)) -> Config {
     change(&mut config.link);
     config
 }
+
+#[test]
+fn a_gateway_that_serves_the_node_is_come_back_to_quickly_each_time() {
+    let mut rig = Rig::connected(config());
+    for _ in 0..7 {
+        rig.hears(Message::PingResp);
+        rig.hears(disconnect());
+        tells!(rig, Event::GatewayLost);
+        assert!(rig.timeout() <= secs(11));
+        sends!(rig, Message::Connect(_));
+        rig.hears(connack(ReturnCode::Accepted));
+        tells!(rig, Event::Connected { .. });
+    }
+}
+
+#[test]
+fn a_gateway_lost_once_is_tried_again_when_the_next_is_lost() {
+    let mut rig = Rig::connected(two_gateways());
+    for gateway in [OTHER, GATEWAY, OTHER, GATEWAY] {
+        rig.timeout();
+        for _ in 0..4 {
+            sends!(rig, Message::PingReq(_));
+            rig.timeout();
+        }
+        tells!(rig, Event::GatewayLost);
+        sends!(rig, Message::Connect(_));
+        rig.hears_from(gateway, connack(ReturnCode::Accepted));
+        tells!(rig, Event::Connected { .. });
+        rig.hears_from(gateway, Message::PingResp);
+    }
+}

@@ -195,3 +195,13 @@ fn a_publication_at_qos_minus_one_needs_a_gateway_but_no_connection() {
     tells!(rig, Event::Published { .. });
     assert_eq!(rig.node.queued(), 0);
 }
+
+#[test]
+fn a_search_under_way_is_not_put_off_by_others() {
+    let mut rig = searching();
+    rig.timeout();
+    sends!(rig, Message::SearchGw(_));
+    let due = rig.node.poll_timeout();
+    rig.hears_from(OTHER, Message::SearchGw(SearchGw { radius: 1 }));
+    assert_eq!(rig.node.poll_timeout(), due);
+}

@@ -3,7 +3,9 @@
 use shared::client::{CommandError, Event, PublishError, RequestClass, Session, Token, Topic};
 use shared::wire::{Message, MsgId, Publish, QoS, ReturnCode, ShortName, TopicId, TopicRef};
 
-use crate::rig::{Rig, config, connack, disconnect, is_about, puback, regack, secs, sends, tells};
+use crate::rig::{
+    Rig, config, connack, disconnect, is_about, puback, regack, secs, sends, suback, tells,
+};
 
 const PREDEFINED: Topic<'static> = Topic::Predefined(TopicId(5));
 const NAME: Topic<'static> = Topic::Name("a/b");
@@ -89,6 +91,7 @@ fn qos_2_goes_through_all_four_steps() {
     rig.hears(Message::PubComp(id));
     rig.tells_published(token);
     rig.is_still();
+    assert_eq!(rig.node.stats().retries.publish, 0);
 }
 
 #[test]
@@ -362,4 +365,54 @@ fn a_buffer_that_is_too_short_is_counted() {
     assert_eq!(rig.node.stats().buffer_short, 1);
     is_about(rig.timeout(), secs(10));
     rig.sends_publish(b"1", true);
+}
+
+#[test]
+fn a_name_refused_in_a_new_session_spares_what_only_waits_for_its_release() {
+    let mut rig = Rig::connected(config());
+    let released = rig.publishes(NAME, QoS::ExactlyOnce, b"1");
+    rig.gets_registered(5);
+    let id = rig.sends_publish(b"1", false);
+    rig.hears(Message::PubRec(id));
+    sends!(rig, Message::PubRel(_));
+    let refused = rig.publishes(NAME, QoS::AtMostOnce, b"2");
+    rig.reconnects();
+    let register = sends!(rig, Message::Register(register) => register.msg_id);
+    sends!(rig, Message::PubRel(_));
+    rig.hears(regack(0, register, ReturnCode::NotSupported));
+    tells!(rig, Event::RegisterFailed { .. });
+    tells!(rig, Event::PublishFailed { token, .. } => assert_eq!(token, refused));
+    rig.hears(Message::PubComp(id));
+    rig.tells_published(released);
+}
+
+#[test]
+fn a_message_id_in_flight_is_not_given_out_again() {
+    let mut rig = Rig::connected(config());
+    rig.publishes(PREDEFINED, QoS::AtLeastOnce, b"1");
+    let in_flight = rig.sends_publish(b"1", false);
+    for _ in 0..0x8001 {
+        rig.node.subscribe(NAME, QoS::AtMostOnce).unwrap();
+        let id = sends!(rig, Message::Subscribe(it) => it.msg_id);
+        assert_ne!(id, in_flight);
+        rig.hears(suback(QoS::AtMostOnce, 0, id, ReturnCode::Accepted));
+        tells!(rig, Event::Subscribed { .. });
+        rig.node.unsubscribe(NAME).unwrap();
+        let id = sends!(rig, Message::Unsubscribe(it) => it.msg_id);
+        assert_ne!(id, in_flight);
+        rig.hears(Message::UnsubAck(id));
+        tells!(rig, Event::Unsubscribed { .. });
+    }
+}
+
+#[test]
+fn congestion_of_one_session_does_not_bind_the_next() {
+    let mut rig = Rig::connected(config());
+    rig.publishes(PREDEFINED, QoS::AtLeastOnce, b"1");
+    let id = rig.sends_publish(b"1", false);
+    rig.hears(puback(5, id, ReturnCode::Congestion));
+    tells!(rig, Event::Held { .. });
+    rig.is_still();
+    rig.reconnects();
+    rig.sends_publish(b"1", false);
 }

@@ -210,3 +210,41 @@ fn renew(rig: &mut Rig) {
     rig.hears(register(6, 1, "cmd/a"));
     sends!(rig, Message::RegAck(_));
 }
+
+#[test]
+fn an_acknowledgement_not_sent_yet_ends_with_its_session() {
+    let mut rig = listening();
+    rig.hears(publish(QoS::AtLeastOnce, 6, 9, b"on"));
+    tells!(rig, Event::Received(_));
+    renew(&mut rig);
+    rig.is_still();
+}
+
+#[test]
+fn a_question_asked_twice_at_once_is_answered_once() {
+    let mut rig = Rig::connected(config());
+    rig.hears(register(6, 1, "cmd/a"));
+    rig.hears(register(6, 1, "cmd/a"));
+    sends!(rig, Message::RegAck(_));
+    rig.is_still();
+}
+
+#[test]
+fn events_that_are_not_polled_are_counted_but_no_publication_is_lost() {
+    let mut rig = listening();
+    for id in 1..=9 {
+        let topic = Topic::Predefined(TopicId(id));
+        rig.node
+            .publish(topic, QoS::AtLeastOnce, false, b"1")
+            .unwrap();
+        let id = sends!(rig, Message::Publish(it) => it.msg_id);
+        rig.hears(crate::rig::puback(1, id, ReturnCode::Accepted));
+        while rig.transmit().is_some() {}
+    }
+    assert_eq!(rig.node.stats().events_lost, 1);
+    rig.hears(publish(QoS::AtLeastOnce, 6, 1, b"on"));
+    assert_eq!(rig.node.stats().receive_busy, 1);
+    while rig.node.poll_event().is_some() {}
+    rig.hears(repeated(QoS::AtLeastOnce, 1, b"on"));
+    tells!(rig, Event::Received(it) => assert_eq!(it.payload, b"on"));
+}

@@ -280,13 +280,13 @@ fn a_wake_waits_for_the_answer_to_a_publication() {
         .unwrap();
     let id = sends!(rig, Message::Publish(publish) => publish.msg_id);
     rig.node.wake().unwrap();
+    rig.node
+        .publish(TOPIC, QoS::AtLeastOnce, false, b"2")
+        .unwrap();
     rig.is_still();
     rig.hears(puback(5, id, ReturnCode::Accepted));
     tells!(rig, Event::Published { .. });
     sends_wake(&mut rig);
-    rig.node
-        .publish(TOPIC, QoS::AtLeastOnce, false, b"2")
-        .unwrap();
     rig.is_still();
     rig.hears(Message::PingResp);
     tells!(rig, Event::WakeFinished);

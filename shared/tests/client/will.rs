@@ -167,3 +167,28 @@ fn wills_that_cannot_be_are_refused_at_once() {
     );
     rig.is_still();
 }
+
+#[test]
+fn a_deletion_without_an_answer_is_made_good_in_the_next_session() {
+    let mut rig = connected();
+    rig.node.update_will_topic(None).unwrap();
+    assert_eq!(rig.hex(), "021a");
+    rig.hears(disconnect());
+    tells!(rig, Event::GatewayLost);
+    rig.timeout();
+    sends!(rig, Message::Connect(connect) => assert!(!connect.will));
+    rig.hears(connack(ReturnCode::Accepted));
+    tells!(rig, Event::Connected { .. });
+    assert_eq!(rig.hex(), "021a");
+}
+
+#[test]
+fn a_resumed_session_keeps_its_will() {
+    let mut rig = connected();
+    rig.node.sleep(600).unwrap();
+    sends!(rig, Message::Disconnect(_));
+    rig.hears(disconnect());
+    tells!(rig, Event::Asleep { .. });
+    rig.node.connect(rig.now).unwrap();
+    sends!(rig, Message::Connect(connect) => assert!(!connect.will && !connect.clean));
+}

@@ -95,7 +95,7 @@ impl Engine {
             session.paused_until = None;
             if let Some(flight) = &session.in_flight {
                 if flight.retry_at.is_none() {
-                    self.transmit_in_flight(now, key, true);
+                    self.transmit_in_flight(now, key);
                 }
                 return;
             }
@@ -137,7 +137,6 @@ impl Engine {
         if stage == Stage::Publish && letter.qos == QoS::AtMostOnce {
             return self.send_qos0(key, topic, &letter);
         }
-        let repeats = letter.msg_id.is_some();
         if letter.qos != QoS::AtMostOnce && letter.msg_id.is_none() {
             letter.msg_id = Some(session.next_msg_id());
         }
@@ -154,7 +153,7 @@ impl Engine {
             tries: 0,
             retry_at: None,
         });
-        self.transmit_in_flight(now, key, repeats);
+        self.transmit_in_flight(now, key);
     }
 
     fn send_qos0(&mut self, key: SessionKey, topic: TopicRef, letter: &Letter) {
@@ -169,7 +168,7 @@ impl Engine {
     }
 
     /// Sends the message that the exchange in flight is at, and waits for its answer.
-    fn transmit_in_flight(&mut self, now: Instant, key: SessionKey, dup: bool) {
+    fn transmit_in_flight(&mut self, now: Instant, key: SessionKey) {
         let Some(session) = self.slots.get_mut(key) else {
             return;
         };
@@ -196,6 +195,7 @@ impl Engine {
                 topic_name: flight.letter.publication.topic.as_bytes(),
             }),
             Stage::Publish => {
+                let dup = std::mem::replace(&mut flight.letter.published, true);
                 Message::Publish(publish_message(&flight.letter, flight.topic, msg_id, dup))
             }
             Stage::Release => Message::PubRel(msg_id),
@@ -218,7 +218,7 @@ impl Engine {
         if flight.tries < n_retry {
             flight.tries += 1;
             self.out.stats.retransmissions += 1;
-            return self.transmit_in_flight(now, key, true);
+            return self.transmit_in_flight(now, key);
         }
         flight.retry_at = None;
         flight.tries = 0;
@@ -282,7 +282,7 @@ impl Engine {
         flight.stage = Stage::Publish;
         flight.tries = 0;
         if flight.letter.qos != QoS::AtMostOnce {
-            return self.transmit_in_flight(now, key, false);
+            return self.transmit_in_flight(now, key);
         }
         if let Some(flight) = session.in_flight.take() {
             self.send_qos0(key, flight.topic, &flight.letter);
@@ -331,6 +331,7 @@ impl Engine {
         {
             session.topics.set_standing(id, Standing::Unconfirmed);
             flight.letter.msg_id = None;
+            flight.letter.published = false;
             session.mailbox.put_back(flight.letter);
         } else {
             self.drop_letters(key, vec![flight.letter], DropReason::NodeRefused);
@@ -348,7 +349,7 @@ impl Engine {
             Some(flight) if flight.stage != Stage::Register => {
                 flight.stage = Stage::Release;
                 flight.tries = 0;
-                self.transmit_in_flight(now, key, false);
+                self.transmit_in_flight(now, key);
             }
             // A.9: the exchange is over here, and shall be over there.
             _ => self.send(key, &Message::PubRel(msg_id)),

@@ -173,6 +173,7 @@ impl Engine {
             return;
         };
         let t_retry = session.link(&self.settings).t_retry;
+        let listens = session.listens();
         let must_register = session.must_register_again();
         let register_id = if must_register {
             session.next_msg_id()
@@ -186,7 +187,8 @@ impl Engine {
             flight.stage = Stage::Register;
             flight.register_id = register_id;
         }
-        flight.retry_at = Some(now + t_retry);
+        // A node that has gone to sleep is answered, but nothing is repeated into its sleep.
+        flight.retry_at = listens.then_some(now + t_retry);
         let msg_id = flight.letter.msg_id.unwrap_or(MsgId::NONE);
         let message = match flight.stage {
             Stage::Register => Message::Register(Register {
@@ -271,11 +273,18 @@ impl Engine {
         }
     }
 
-    /// Goes on from REGISTER to PUBLISH.
+    /// Goes on from REGISTER to PUBLISH; at the next wake where REGACK came out of sleep, which
+    /// the node does not wait behind [MQTT-SN 1.2 §6.14].
     fn publish_registered(&mut self, now: Instant, key: SessionKey) {
         let Some(session) = self.slots.get_mut(key) else {
             return;
         };
+        if !session.listens() {
+            if let Some(flight) = session.in_flight.take() {
+                session.mailbox.put_back(flight.letter);
+            }
+            return;
+        }
         let Some(flight) = &mut session.in_flight else {
             return;
         };

@@ -279,22 +279,21 @@ impl Engine {
         let Some(session) = self.slots.get_mut(key) else {
             return;
         };
-        if !session.listens() {
-            if let Some(flight) = session.in_flight.take() {
-                session.mailbox.put_back(flight.letter);
-            }
-            return;
-        }
-        let Some(flight) = &mut session.in_flight else {
+        let listens = session.listens();
+        let Some(mut flight) = session.in_flight.take() else {
             return;
         };
         flight.stage = Stage::Publish;
         flight.tries = 0;
-        if flight.letter.qos != QoS::AtMostOnce {
-            return self.transmit_in_flight(now, key);
-        }
-        if let Some(flight) = session.in_flight.take() {
-            self.send_qos0(key, flight.topic, &flight.letter);
+        flight.retry_at = None;
+        match (flight.letter.qos, listens) {
+            (QoS::AtMostOnce, true) => self.send_qos0(key, flight.topic, &flight.letter),
+            (QoS::AtMostOnce, false) => session.mailbox.put_back(flight.letter),
+            (_, true) => {
+                session.in_flight = Some(flight);
+                self.transmit_in_flight(now, key);
+            }
+            (_, false) => session.in_flight = Some(flight),
         }
     }
 
@@ -355,7 +354,9 @@ impl Engine {
             flight.letter.qos == QoS::ExactlyOnce && flight.letter.msg_id == Some(msg_id)
         });
         match ours {
-            Some(flight) if flight.stage != Stage::Register => {
+            // While the id is told again after a reconnection, the node may still answer the
+            // PUBLISH before it; published once more it would arrive twice.
+            Some(flight) if flight.letter.published => {
                 flight.stage = Stage::Release;
                 flight.tries = 0;
                 self.transmit_in_flight(now, key);

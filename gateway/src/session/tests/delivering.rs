@@ -259,6 +259,23 @@ fn after_a_reconnection_ids_are_told_again_and_the_exchange_goes_on() {
 }
 
 #[test]
+fn a_pubrec_that_crosses_the_new_register_is_the_answer() {
+    let mut script = Script::new();
+    script.connected(NODE, "a", false);
+    script.subscribed(NODE, "t", QoS::ExactlyOnce);
+    script.delivery(1, "t", "x", QoS::ExactlyOnce);
+    let msg_id = script.hears_publish("x", false);
+    script.connected(NODE, "a", false);
+    let (id, register_id) = script.hears_register("t");
+    script.says(NODE, &Message::PubRec(msg_id));
+    script.hears(NODE, &Message::PubRel(msg_id));
+    script.says(NODE, &regack(id, register_id, ACCEPTED));
+    script.hears_nothing();
+    script.says(NODE, &Message::PubComp(msg_id));
+    script.requests(&UpstreamRequest::Acknowledge(DeliveryId(1)));
+}
+
+#[test]
 fn acknowledgements_nobody_waits_for_are_harmless() {
     let mut script = Script::new();
     script.connected(NODE, "a", true);

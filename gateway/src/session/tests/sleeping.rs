@@ -156,6 +156,25 @@ fn d27_the_mailbox_is_bounded_and_what_is_left_comes_in_order() {
 }
 
 #[test]
+fn d12_a_clean_session_outlives_the_way_out_of_sleep() {
+    let mut script = Script::new();
+    script.connected(NODE, "a", true);
+    let id = script.subscribed(NODE, "t", QoS::AtLeastOnce);
+    asleep(&mut script, NODE, 60);
+    script.delivery(1, "t", "x", QoS::AtLeastOnce);
+    script.connected(NODE, "a", false);
+    assert_eq!(script.accepts_register(NODE, "t"), id);
+    let msg_id = script.hears_publish("x", false);
+    script.says(NODE, &puback(id, msg_id, ACCEPTED));
+    script.requests(&UpstreamRequest::Acknowledge(DeliveryId(1)));
+    script.says(NODE, &disconnect(None));
+    script.hears(NODE, &disconnect(None));
+    // It is not clean any more: what comes now is kept for it.
+    script.delivery(2, "t", "y", QoS::AtLeastOnce);
+    assert_eq!(script.engine.deliveries_held(), 1);
+}
+
+#[test]
 fn a_regack_out_of_sleep_is_no_reason_to_publish_into_it() {
     for qos in [QoS::AtMostOnce, QoS::AtLeastOnce] {
         let mut script = Script::new();

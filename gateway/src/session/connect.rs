@@ -458,12 +458,12 @@ impl Engine {
     /// Ends a connection; what is kept of it is the session of a node with clean = 0 (D-12).
     pub(super) fn end(&mut self, now: Instant, key: SessionKey, how: Ending) {
         self.tell(key, |client_id| Notice::Ended { client_id, how });
+        self.drop_pending(key);
         self.slots.unbind(key);
         let Some(session) = self.slots.get_mut(key) else {
             return;
         };
         session.state = State::Gone;
-        session.pending_subscribes.clear();
         session.suspend_in_flight();
         session.restart_supervision(now, &self.settings);
         if session.clean {

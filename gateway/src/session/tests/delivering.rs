@@ -276,6 +276,29 @@ fn a_pubrec_that_crosses_the_new_register_is_the_answer() {
 }
 
 #[test]
+fn what_was_never_granted_ends_with_the_connection() {
+    let mut script = Script::new();
+    script.connected(NODE, "a", true);
+    script.says(NODE, &subscribe("t", QoS::AtLeastOnce, 5));
+    script.says(NODE, &disconnect(None));
+    script.hears(NODE, &disconnect(None));
+    // Another node, in the place that the first one left.
+    script.connected(OTHER, "b", true);
+    script.upstream(UpstreamEvent::Subscribed {
+        filter: "t".into(),
+        result: Ok(QoS::AtLeastOnce),
+    });
+    script.delivery(1, "t", "x", QoS::AtLeastOnce);
+    script.hears_nothing();
+    script.requests(&UpstreamRequest::Subscribe {
+        filter: "t".into(),
+        qos: QoS::AtLeastOnce,
+    });
+    script.requests(&UpstreamRequest::Unsubscribe { filter: "t".into() });
+    script.requests(&UpstreamRequest::Acknowledge(DeliveryId(1)));
+}
+
+#[test]
 fn acknowledgements_nobody_waits_for_are_harmless() {
     let mut script = Script::new();
     script.connected(NODE, "a", true);

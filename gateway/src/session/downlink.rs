@@ -45,18 +45,14 @@ impl Engine {
         } else {
             self.tree.subscribers(&publication.topic)
         };
-        let full = self.out.deliveries_held() >= self.settings.deliveries_max;
         if let Some(id) = id {
+            let holders = u32::try_from(takers.len()).unwrap_or(u32::MAX);
             self.out
-                .hold_delivery(id, u32::try_from(takers.len()).unwrap_or(u32::MAX));
+                .hold_delivery(id, holders, self.settings.unanswered_max);
         }
         for (key, granted) in takers {
             let qos = publication.qos.min(granted);
             let letter = Letter::new(publication.clone(), qos, id, now);
-            if full && id.is_some() && self.slots.get(key).is_some_and(|s| !s.listens()) {
-                self.drop_letters(key, vec![letter], DropReason::MailboxFull);
-                continue;
-            }
             self.post(now, key, letter);
             self.pump(now, key);
             self.reschedule(key);

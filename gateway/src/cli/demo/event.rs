@@ -24,7 +24,10 @@ pub(super) struct Start {
 #[serde(tag = "event", rename_all = "snake_case")]
 pub(super) enum Event {
     /// The gateway has taken the node in.
-    Connected,
+    Connected {
+        /// Whether it had done so before: the node had lost it since.
+        again: bool,
+    },
     /// A reading has arrived at the broker.
     Reading {
         sequence: u32,

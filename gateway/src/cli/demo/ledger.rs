@@ -24,6 +24,7 @@ pub(super) struct Ledger {
     /// What was said since the node woke: the same again is a repetition.
     said: HashSet<(Way, Vec<u8>)>,
     commands: VecDeque<Given>,
+    was_connected: bool,
     is_subscribed: bool,
     wake: Option<Wake>,
 }
@@ -144,7 +145,8 @@ impl Ledger {
     pub(super) fn heard(&mut self, frame: &[u8]) -> Option<Event> {
         match Message::parse(frame).ok()? {
             Message::ConnAck(ack) if ack.return_code == ReturnCode::Accepted => {
-                Some(Event::Connected)
+                let again = std::mem::replace(&mut self.was_connected, true);
+                Some(Event::Connected { again })
             }
             Message::SubAck(ack) if ack.return_code == ReturnCode::Accepted => {
                 self.is_subscribed = true;

@@ -147,7 +147,7 @@ struct Tagged<'a, T> {
 /// Returns the event's sign and its colour, as terminals number them.
 const fn sign(event: &Event) -> (&'static str, u8) {
     match event {
-        Event::Connected => ("·", DEFAULT),
+        Event::Connected { .. } => ("·", DEFAULT),
         Event::Reading { .. } => ("↑", GREEN),
         Event::Confirmation { .. } => ("↑", CYAN),
         Event::Command { .. } => ("↓", CYAN),
@@ -160,7 +160,8 @@ const fn sign(event: &Event) -> (&'static str, u8) {
 
 fn text(event: &Event) -> String {
     match event {
-        Event::Connected => "connected".to_owned(),
+        Event::Connected { again: false } => "connected".to_owned(),
+        Event::Connected { again: true } => "connected again".to_owned(),
         Event::Reading {
             sequence,
             celsius,

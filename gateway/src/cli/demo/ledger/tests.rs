@@ -189,7 +189,9 @@ fn a_refused_connection_is_none() {
     let connack = |return_code| frame(&Message::ConnAck(ConnAck { return_code }));
     assert_eq!(ledger.heard(&connack(ReturnCode::Congestion)), None);
     let connected = ledger.heard(&connack(ReturnCode::Accepted));
-    assert_eq!(connected, Some(Event::Connected));
+    assert_eq!(connected, Some(Event::Connected { again: false }));
+    let connected = ledger.heard(&connack(ReturnCode::Accepted));
+    assert_eq!(connected, Some(Event::Connected { again: true }));
 }
 
 #[test]

@@ -454,6 +454,27 @@ fn the_upstream_is_subscribed_once_and_left_by_the_last_node() {
 }
 
 #[test]
+fn each_node_is_granted_what_the_broker_answered_to_its_own_request() {
+    let mut script = Script::new();
+    script.connected(NODE, "a", true);
+    script.connected(OTHER, "b", true);
+    script.says(NODE, &subscribe("t", QoS::AtMostOnce, 5));
+    script.says(OTHER, &subscribe("t", QoS::AtLeastOnce, 6));
+    for (node, qos) in [(NODE, QoS::AtMostOnce), (OTHER, QoS::AtLeastOnce)] {
+        script.upstream(UpstreamEvent::Subscribed {
+            filter: "t".into(),
+            result: Ok(qos),
+        });
+        let granted = script.hears_some(|message| match message {
+            Message::SubAck(ack) => Some(ack.qos),
+            _ => None,
+        });
+        assert_eq!(granted, qos, "{node}");
+        script.hears_nothing();
+    }
+}
+
+#[test]
 fn a_subscription_the_broker_never_answers_is_forgotten() {
     let mut script = Script::new();
     script.connected(NODE, "a", true);

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{Read, Write};
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use gateway::config::{LinkConfig, LinkKind, SerialConfig};
@@ -234,6 +235,43 @@ async fn a_line_that_does_not_move_costs_a_bounded_queue() {
         .collect();
     assert!(numbers.is_sorted(), "{numbers:?}");
     assert_eq!(handle.counters().dropped_total(), dropped);
+}
+
+#[tokio::test]
+async fn an_absent_device_is_told_once() {
+    let lines = Lines::default();
+    let sink = lines.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .with_ansi(false)
+        .with_writer(move || sink.clone());
+    let _guard = tracing::subscriber::set_default(subscriber.finish());
+    let (handle, _batches) = open(Path::new("/nonexistent/ttyUSB0"));
+    // Time for attempts after 0, 0.1, 0.3 and 0.7 s.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert!(!handle.is_up());
+    let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+    assert_eq!(text.lines().count(), 1, "{text}");
+    for part in [
+        "link=radio",
+        "/nonexistent/ttyUSB0 is not there",
+        "tried again",
+    ] {
+        assert!(text.contains(part), "{part} in {text}");
+    }
+}
+
+#[derive(Clone, Default)]
+struct Lines(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
 }
 
 #[tokio::test]

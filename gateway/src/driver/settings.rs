@@ -28,6 +28,8 @@ pub(super) fn engine(config: &Config) -> Settings {
         sessions_max: gateway.clients_max,
         client_id_len_max: gateway.client_id_len_max,
         idle_max: gateway.session_idle_max,
+        session_expiry: gateway.session_expiry,
+        outage_patience: gateway.outage_patience,
         topics_max: gateway.topics_per_node_max,
         subscriptions_max: gateway.subscriptions_per_node_max,
         publish_window: gateway.publish_window,
@@ -50,7 +52,6 @@ pub(super) fn engine(config: &Config) -> Settings {
             .iter()
             .map(|rule| minus_one(config, rule))
             .collect(),
-        ..Settings::default()
     }
 }
 
@@ -109,7 +110,11 @@ pub(super) fn upstream(config: &Config, embedded: Option<SocketAddr>) -> Upstrea
             .map(|password| Secret::new(password.reveal())),
         keep_alive: span(upstream.keep_alive),
         session_expiry: span(upstream.session_expiry),
+        connect_timeout: span(upstream.connect_timeout),
         inflight_max: upstream.inflight_max,
+        qos0_len_max: upstream.qos0_len_max,
+        max_packet_size: upstream.packet_bytes_max,
+        tcp_nodelay: upstream.tcp_nodelay,
         queue_len_max: upstream.queue_len_max,
         queue_bytes_max: upstream.queue_bytes_max,
         backoff_min: span(upstream.reconnect_min),

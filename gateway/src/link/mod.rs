@@ -139,6 +139,16 @@ impl LinkHandle {
         }
     }
 
+    /// Returns what the kernel has granted for datagrams not yet read, in octets: perhaps
+    /// less than configured, which a warning has said then. A line has no such buffer.
+    #[must_use]
+    pub fn receive_buffer_bytes(&self) -> Option<usize> {
+        match &self.sender {
+            Sender::Udp(udp) => Some(udp.receive_buffer()),
+            Sender::Serial(_) => None,
+        }
+    }
+
     /// Returns whether the link can carry datagrams now: a socket always, a line while its
     /// device is open.
     #[must_use]

@@ -14,7 +14,7 @@
 //!
 //! # What it publishes
 //! [`Reading`] on the reading topic, [`Status`] on the status topic for every
-//! [command](command) that arrives.
+//! [command] that arrives.
 //!
 //! # Using it
 //! 1. Gather the board's [`Parts`].

@@ -2,9 +2,9 @@
 
 use heapless::Vec;
 
-use super::channel::{BurstChannel, micros, span_us};
+use super::channel::{micros, span_us};
+use super::dice::Dice;
 use super::{FaultProfile, FaultStats};
-use crate::rng::Rng;
 use crate::time::{Duration, Instant};
 
 /// One direction of a link that does to frames what its profile says.
@@ -307,56 +307,4 @@ struct Slot<const MTU: usize> {
     sequence: u64,
     octets: u32,
     frame: Vec<u8, MTU>,
-}
-
-/// A generator for each kind of fault, so that they do not shift each other's draws.
-#[derive(Debug)]
-struct Dice {
-    burst: BurstChannel,
-    loss: Rng,
-    jitter: Rng,
-    duplicate: Rng,
-    reorder: Rng,
-    corrupt: Rng,
-    bits: Rng,
-}
-
-impl Dice {
-    fn new(seed: u64) -> Self {
-        let mut rng = Rng::new(seed);
-        Self {
-            burst: BurstChannel::new(rng.split()),
-            loss: rng.split(),
-            jitter: rng.split(),
-            duplicate: rng.split(),
-            reorder: rng.split(),
-            corrupt: rng.split(),
-            bits: rng.split(),
-        }
-    }
-
-    /// Flips 1 to `bits_max` bits of `frame`; returns false where there is none to flip.
-    fn flip_bits(&mut self, frame: &mut [u8], bits_max: u8) -> bool {
-        let bits = u64::try_from(frame.len()).unwrap_or(0).saturating_mul(8);
-        if bits == 0 {
-            return false;
-        }
-        let first = self.bits.below(bits);
-        flip(frame, first);
-        for _ in 0..self.bits.below(u64::from(bits_max.max(1))) {
-            // Never the first place again: the frame shall not come out whole.
-            let further = 1 + self.bits.below(bits - 1);
-            flip(frame, (first + further) % bits);
-        }
-        true
-    }
-}
-
-fn flip(frame: &mut [u8], bit: u64) {
-    let octet = usize::try_from(bit / 8)
-        .ok()
-        .and_then(|index| frame.get_mut(index));
-    if let Some(octet) = octet {
-        *octet ^= 1 << (bit % 8);
-    }
 }

@@ -20,6 +20,7 @@
 
 mod airtime;
 mod channel;
+mod dice;
 mod link;
 mod presets;
 mod profile;

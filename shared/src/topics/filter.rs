@@ -97,17 +97,29 @@ pub fn matches(filter: &str, name: &str) -> bool {
     if name.starts_with('$') && filter.starts_with(['+', '#']) {
         return false;
     }
-    let mut name_levels = name.split('/');
-    for level in filter.split('/') {
-        match (level, name_levels.next()) {
+    levels_match(filter.as_bytes(), name.as_bytes())
+}
+
+/// Walks filter and name together, octet by octet: at this length searching for the levels'
+/// ends first takes several times as long.
+fn levels_match(mut filter: &[u8], mut name: &[u8]) -> bool {
+    loop {
+        match (filter, name) {
+            ([], []) | ([b'#', ..], _) => return true,
             // [MQTT 3.1.1 §4.7.1.2] The parent level is included.
-            ("#", _) => return true,
-            ("+", Some(_)) => {}
-            (level, Some(name_level)) if level == name_level => {}
+            ([b'/', b'#'], []) => return true,
+            ([b'+', after @ ..], _) => {
+                let level_len = name.iter().take_while(|octet| **octet != b'/').count();
+                filter = after;
+                name = name.get(level_len..).unwrap_or(&[]);
+            }
+            ([expected, after @ ..], [found, rest @ ..]) if expected == found => {
+                filter = after;
+                name = rest;
+            }
             _ => return false,
         }
     }
-    name_levels.next().is_none()
 }
 
 fn split_share(filter: &str) -> Option<(&str, &str)> {

@@ -86,7 +86,11 @@ fn show(record: &[u8]) -> Result<String> {
 
 #[cfg(test)]
 mod tests {
+    use app::settings::RadioSettings;
+
     use super::*;
+
+    const EXAMPLE: &str = include_str!("../../../settings.example.toml");
 
     #[test]
     fn toml_goes_through_the_record_and_back() {
@@ -116,6 +120,29 @@ mod tests {
         assert!(error("client_id = 'a'\nqos = 3").contains("qos"));
         assert!(error("qos = 1").contains("client_id"));
         assert!(show(&[0xFF; 64]).is_err());
+    }
+
+    #[test]
+    fn the_example_shows_the_defaults() {
+        let example: Settings = toml::from_str(EXAMPLE).unwrap();
+        assert_eq!(example, Settings::new("pump-7").unwrap());
+        // Every key is there, and what is commented out is valid, too.
+        let keys = toml::to_string(&example).unwrap();
+        for key in keys.lines().filter_map(|line| line.split_once(" = ")) {
+            assert!(EXAMPLE.contains(&format!("{} = ", key.0)), "{}", key.0);
+        }
+        let all: String = EXAMPLE
+            .replace("[radio.serial]\nbaud = 57600\n", "")
+            .lines()
+            .map(|line| match line.strip_prefix("# ") {
+                Some(key) if key.contains(" = ") || key.starts_with('[') => key,
+                _ => line,
+            })
+            .map(|line| format!("{line}\n"))
+            .collect();
+        let all = Settings::from_record(&make(&all, None).unwrap()).unwrap();
+        assert_eq!(all.status_topic, Some(app::settings::Topic::Predefined(12)));
+        assert!(matches!(all.radio, RadioSettings::Udp { port: 10_000, .. }));
     }
 
     #[test]

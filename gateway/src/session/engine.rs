@@ -270,7 +270,7 @@ impl Engine {
         match message {
             Message::Register(register) => self.register(key, &register),
             Message::Publish(publish) => self.publish(now, key, &publish, datagram),
-            Message::PubRel(msg_id) => self.release(key, msg_id),
+            Message::PubRel(msg_id) => self.release(now, key, msg_id),
             Message::Subscribe(subscribe) => self.subscribe(now, key, &subscribe),
             Message::Unsubscribe(unsubscribe) => self.unsubscribe(key, &unsubscribe),
             Message::RegAck(ack) => self.register_acknowledged(now, key, ack),

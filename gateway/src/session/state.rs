@@ -18,7 +18,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use shared::time::{Duration, Instant};
-use shared::wire::{MsgId, QoS, ReturnCode, SubAck, TopicId, TopicRef};
+use shared::wire::{MsgId, Publish, QoS, ReturnCode, SubAck, TopicId, TopicRef};
 
 use super::mailbox::{Letter, Mailbox};
 use super::port::{Binding, PublicationId};
@@ -45,8 +45,8 @@ pub(super) struct Session {
     /// The last answer to a SUBSCRIBE, repeated when the node repeats its request.
     pub(super) last_suback: Option<SubAck>,
     pub(super) uplinks: Vec<Uplink>,
-    /// QoS 2 publications from the node between PUBREC and PUBREL.
-    pub(super) received: Vec<MsgId>,
+    /// QoS 2 publications from the node that were answered by PUBREC.
+    pub(super) received: Vec<Received>,
     pub(super) mailbox: Mailbox,
     pub(super) in_flight: Option<InFlight>,
     pub(super) last_msg_id: MsgId,
@@ -121,6 +121,28 @@ pub(super) struct Uplink {
     pub(super) qos: QoS,
     pub(super) msg_id: MsgId,
     pub(super) topic_id: TopicId,
+    pub(super) digest: u64,
+}
+
+/// A QoS 2 publication that the broker has taken.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Received {
+    pub(super) msg_id: MsgId,
+    /// What the publication said, to know its late repetition.
+    pub(super) digest: u64,
+    /// Until when a repetition may still be on its way; `None` before PUBREL.
+    pub(super) released: Option<Instant>,
+}
+
+impl Received {
+    /// Returns whether a PUBLISH is this one again: it has the same message id and, after
+    /// PUBREL has freed that, says that it is a repetition and says the same.
+    pub(super) fn is_repeated_by(&self, now: Instant, publish: &Publish<'_>, digest: u64) -> bool {
+        self.msg_id == publish.msg_id
+            && self
+                .released
+                .is_none_or(|until| publish.dup && self.digest == digest && now <= until)
+    }
 }
 
 /// The one downlink exchange that waits for the node.

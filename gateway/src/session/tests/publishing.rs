@@ -197,6 +197,47 @@ fn d40_beyond_the_window_is_congestion() {
 }
 
 #[test]
+fn a_repetition_that_pubrel_has_overtaken_is_not_published_again() {
+    for (payload, dup, wait_s, is_new) in [
+        ("x", true, 29, false),
+        ("x", true, 31, true),
+        ("y", true, 1, true),
+        ("x", false, 1, true),
+    ] {
+        let mut script = Script::new();
+        script.connected(NODE, "a", false);
+        let topic = TopicRef::Normal(script.registered(NODE, "t"));
+        script.says(NODE, &publish(topic, "x", QoS::ExactlyOnce, 9));
+        let sent = script.publishes("t", "x", QoS::ExactlyOnce);
+        script.upstream(UpstreamEvent::Published {
+            id: sent,
+            result: Ok(()),
+        });
+        script.hears(NODE, &Message::PubRec(MsgId(9)));
+        script.says(NODE, &Message::PubRel(MsgId(9)));
+        script.hears(NODE, &Message::PubComp(MsgId(9)));
+        script.wait(Duration::from_secs(wait_s));
+        script.says(
+            NODE,
+            &Message::Publish(Publish {
+                dup,
+                qos: QoS::ExactlyOnce,
+                retain: false,
+                topic,
+                msg_id: MsgId(9),
+                payload: payload.as_bytes(),
+            }),
+        );
+        if is_new {
+            script.publishes("t", payload, QoS::ExactlyOnce);
+        } else {
+            script.hears(NODE, &Message::PubRec(MsgId(9)));
+            script.requests_nothing();
+        }
+    }
+}
+
+#[test]
 fn a_node_that_never_releases_may_still_publish() {
     let mut script = Script::new();
     script.connected(NODE, "a", false);

@@ -121,6 +121,7 @@ pub(super) struct Uplink {
     pub(super) qos: QoS,
     pub(super) msg_id: MsgId,
     pub(super) topic_id: TopicId,
+    pub(super) dup: bool,
     pub(super) digest: u64,
 }
 
@@ -128,6 +129,8 @@ pub(super) struct Uplink {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Received {
     pub(super) msg_id: MsgId,
+    /// Whether it was a repetition, so that the first transmission may still be on its way.
+    pub(super) dup: bool,
     /// What the publication said, to know its late repetition.
     pub(super) digest: u64,
     /// Until when a repetition may still be on its way; `None` before PUBREL.
@@ -136,12 +139,12 @@ pub(super) struct Received {
 
 impl Received {
     /// Returns whether a PUBLISH is this one again: it has the same message id and, after
-    /// PUBREL has freed that, says that it is a repetition and says the same.
+    /// PUBREL has freed that, one of the two was a repetition and both say the same.
     pub(super) fn is_repeated_by(&self, now: Instant, publish: &Publish<'_>, digest: u64) -> bool {
         self.msg_id == publish.msg_id
-            && self
-                .released
-                .is_none_or(|until| publish.dup && self.digest == digest && now <= until)
+            && self.released.is_none_or(|until| {
+                (publish.dup || self.dup) && self.digest == digest && now <= until
+            })
     }
 }
 

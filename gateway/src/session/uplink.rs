@@ -94,6 +94,7 @@ impl Engine {
             qos: publish.qos,
             msg_id: publish.msg_id,
             topic_id: publish.topic.topic_id(),
+            dup: publish.dup,
             digest,
         });
     }
@@ -215,6 +216,7 @@ impl Engine {
         if result.is_ok() && uplink.qos == QoS::ExactlyOnce {
             session.keep_received(Received {
                 msg_id: uplink.msg_id,
+                dup: uplink.dup,
                 digest: uplink.digest,
                 released: None,
             });

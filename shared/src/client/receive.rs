@@ -34,6 +34,8 @@ pub(super) struct Seen(Vec<SeenId, SEEN_MAX, u8>);
 #[derive(Clone, Copy, Debug)]
 struct SeenId {
     msg_id: MsgId,
+    /// Whether it was a repetition, so that the first transmission may still be on its way.
+    dup: bool,
     /// What the publication said, to know its late repetition.
     digest: u32,
     /// Whether it is of an earlier session, whose ids the gateway may use anew.
@@ -46,10 +48,11 @@ struct SeenId {
 
 impl SeenId {
     /// Returns whether a PUBLISH under this id is this one again. A first transmission with an
-    /// id of an earlier session, or with one that PUBREL has freed, is a new publication.
+    /// id of an earlier session, or with one that PUBREL has freed, is a new publication, unless
+    /// only its repetition has come so far.
     fn is_repeated_by(&self, now: Instant, publish: &Publish<'_>) -> bool {
         if self.released {
-            publish.dup && now <= self.until && self.digest == digest(publish)
+            (publish.dup || self.dup) && now <= self.until && self.digest == digest(publish)
         } else {
             !self.old || publish.dup
         }
@@ -80,6 +83,7 @@ impl Seen {
         // The caller has asked for room.
         let _ = self.0.push(SeenId {
             msg_id: publish.msg_id,
+            dup: publish.dup,
             digest: digest(publish),
             old: false,
             released: false,

@@ -82,14 +82,18 @@ fn qos_2_is_delivered_exactly_once_however_often_it_comes() {
 
 #[test]
 fn a_repetition_that_pubrel_has_overtaken_is_not_told_again() {
-    for (message, wait_s, is_new) in [
-        (repeated(QoS::ExactlyOnce, 9, b"on"), 39, false),
-        (repeated(QoS::ExactlyOnce, 9, b"on"), 41, true),
-        (repeated(QoS::ExactlyOnce, 9, b"off"), 1, true),
-        (publish(QoS::ExactlyOnce, 6, 9, b"on"), 1, true),
+    let first = publish(QoS::ExactlyOnce, 6, 9, b"on");
+    let again = repeated(QoS::ExactlyOnce, 9, b"on");
+    let other = repeated(QoS::ExactlyOnce, 9, b"off");
+    for (before, message, wait_s, is_new) in [
+        (first, again, 39, false),
+        (again, first, 39, false),
+        (first, again, 41, true),
+        (first, other, 1, true),
+        (first, first, 1, true),
     ] {
         let mut rig = listening();
-        rig.hears(publish(QoS::ExactlyOnce, 6, 9, b"on"));
+        rig.hears(before);
         tells!(rig, Event::Received(_));
         sends!(rig, Message::PubRec(_));
         rig.hears(Message::PubRel(MsgId(9)));

@@ -198,16 +198,27 @@ fn d40_beyond_the_window_is_congestion() {
 
 #[test]
 fn a_repetition_that_pubrel_has_overtaken_is_not_published_again() {
-    for (payload, dup, wait_s, is_new) in [
-        ("x", true, 29, false),
-        ("x", true, 31, true),
-        ("y", true, 1, true),
-        ("x", false, 1, true),
+    for (first_dup, dup, payload, wait_s, is_new) in [
+        (false, true, "x", 29, false),
+        (true, false, "x", 29, false),
+        (false, true, "x", 31, true),
+        (false, true, "y", 1, true),
+        (false, false, "x", 1, true),
     ] {
         let mut script = Script::new();
         script.connected(NODE, "a", false);
         let topic = TopicRef::Normal(script.registered(NODE, "t"));
-        script.says(NODE, &publish(topic, "x", QoS::ExactlyOnce, 9));
+        let message = |dup, payload: &'static str| {
+            Message::Publish(Publish {
+                dup,
+                qos: QoS::ExactlyOnce,
+                retain: false,
+                topic,
+                msg_id: MsgId(9),
+                payload: payload.as_bytes(),
+            })
+        };
+        script.says(NODE, &message(first_dup, "x"));
         let sent = script.publishes("t", "x", QoS::ExactlyOnce);
         script.upstream(UpstreamEvent::Published {
             id: sent,
@@ -217,17 +228,7 @@ fn a_repetition_that_pubrel_has_overtaken_is_not_published_again() {
         script.says(NODE, &Message::PubRel(MsgId(9)));
         script.hears(NODE, &Message::PubComp(MsgId(9)));
         script.wait(Duration::from_secs(wait_s));
-        script.says(
-            NODE,
-            &Message::Publish(Publish {
-                dup,
-                qos: QoS::ExactlyOnce,
-                retain: false,
-                topic,
-                msg_id: MsgId(9),
-                payload: payload.as_bytes(),
-            }),
-        );
+        script.says(NODE, &message(dup, payload));
         if is_new {
             script.publishes("t", payload, QoS::ExactlyOnce);
         } else {

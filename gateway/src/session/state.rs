@@ -53,6 +53,8 @@ pub(super) struct Session {
     /// The topic of the last QoS 0 publication, which the node may still refuse (A.9).
     pub(super) last_qos0: Option<TopicId>,
     pub(super) unresponsive: bool,
+    /// Whether an active node has pinged with its name, and is answered after its mail.
+    pub(super) ping_owed: bool,
     /// Until when the node asked for silence with code 01.
     pub(super) paused_until: Option<Instant>,
 }
@@ -195,6 +197,7 @@ impl Session {
             last_msg_id: first_msg_id,
             last_qos0: None,
             unresponsive: false,
+            ping_owed: false,
             paused_until: None,
         }
     }

@@ -83,10 +83,7 @@ impl Engine {
                 return;
             }
             if session.paused_until.is_some_and(|until| until > now) {
-                if matches!(session.state, State::Awake { .. }) {
-                    self.finish_wake(now, key);
-                }
-                return;
+                return self.finish_delivery(now, key);
             }
             session.paused_until = None;
             if let Some(flight) = &session.in_flight {
@@ -98,12 +95,10 @@ impl Engine {
             let horizon = now - self.settings.mailbox.age_max;
             let expired = session.mailbox.expire(horizon);
             let next = session.mailbox.pop();
-            let awake = matches!(session.state, State::Awake { .. });
             self.drop_letters(key, expired, DropReason::MailboxAge);
             match next {
                 Some(letter) => self.launch(now, key, letter),
-                None if awake => return self.finish_wake(now, key),
-                None => return,
+                None => return self.finish_delivery(now, key),
             }
         }
     }
@@ -227,6 +222,7 @@ impl Engine {
             self.back_to_sleep(now, key);
         } else {
             session.unresponsive = true;
+            session.ping_owed = false;
             self.tell(key, |client_id| Notice::Unresponsive { client_id });
         }
         if spent {

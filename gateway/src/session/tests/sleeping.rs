@@ -175,6 +175,25 @@ fn d12_a_clean_session_outlives_the_way_out_of_sleep() {
 }
 
 #[test]
+fn d22_a_node_that_sleeps_without_our_knowing_gets_its_mail_before_pingresp() {
+    let mut script = Script::new();
+    script.connected(NODE, "a", false);
+    let id = script.subscribed(NODE, "t", QoS::AtLeastOnce);
+    asleep(&mut script, NODE, 60);
+    // A late repetition of CONNECT.
+    script.connected(NODE, "a", false);
+    script.delivery(1, "t", "x", QoS::AtLeastOnce);
+    script.hears_register("t");
+    script.says(NODE, &ping("a"));
+    assert_eq!(script.accepts_register(NODE, "t"), id);
+    let msg_id = script.hears_publish("x", false);
+    script.hears_nothing();
+    script.says(NODE, &puback(id, msg_id, ACCEPTED));
+    script.hears(NODE, &Message::PingResp);
+    script.hears_nothing();
+}
+
+#[test]
 fn a_regack_out_of_sleep_is_no_reason_to_publish_into_it() {
     for qos in [QoS::AtMostOnce, QoS::AtLeastOnce] {
         let mut script = Script::new();

@@ -169,7 +169,10 @@ fn read_rules(reader: &mut Reader<'_>, links: &[LinkConfig]) -> Vec<QosMinusOneR
         {
             None => section.refuse("link", "no link has this name"),
             Some(LinkKind::Udp(_)) if rule.from.is_empty() && rule.node_ids.is_empty() => {
-                section.refuse("link", "on a UDP link the rule must say from or node_ids");
+                section.refuse(
+                    "link",
+                    "on a UDP link the rule must say from, node_ids or both",
+                );
             }
             Some(LinkKind::Serial(_)) => {
                 section.refuse("from", "a serial link has no addresses");

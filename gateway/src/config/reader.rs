@@ -122,7 +122,10 @@ impl<'a> Reader<'a> {
                     _ => shorten_text(self.source.get(broken.span.clone()).unwrap_or("")),
                 };
                 let why = broken.why.map_or(String::new(), |why| format!("{why}; "));
-                let message = format!("{shown} is not allowed; {why}{}", key.rule.allowed());
+                let message = format!(
+                    "{shown} is not allowed; {why}allowed: {}",
+                    key.rule.allowed()
+                );
                 self.find(broken.span, &path, message);
             }
         }

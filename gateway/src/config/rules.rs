@@ -19,10 +19,10 @@ pub struct TopicsConfig {
 pub struct QosMinusOneRule {
     /// The name of the link.
     pub link: String,
-    /// The addresses allowed; empty where the rule goes by node ids, or on a serial link.
+    /// The addresses allowed; empty where the address does not matter.
     pub from: Vec<Prefix>,
-    /// The nodes allowed behind a forwarder or on a radio; empty where the rule goes by
-    /// addresses. A rule without both, on a serial link, allows whoever is on the line.
+    /// The nodes allowed behind a forwarder or on a radio; empty where the node does not
+    /// matter. A sender must satisfy both; a rule without either is for serial links only.
     pub node_ids: Vec<NodeId>,
     /// The topics allowed, as MQTT filters.
     pub topics: Vec<String>,
@@ -52,7 +52,6 @@ impl QosMinusOneRule {
     pub(super) fn read(section: &mut Section<'_, '_>) -> Option<Self> {
         let link = section.required("link");
         let topics = section.required("topics");
-        section.at_most_one(&["from", "node_ids"]);
         Some(Self {
             link: link?,
             from: section.or("from", Vec::new()),

@@ -336,12 +336,6 @@ pub const KEYS: &[Key] = &[
         "Most QoS 0 publications kept while there is no connection; the oldest are dropped.",
     ),
     key(
-        "upstream.receive_max",
-        integer(1, 65_535),
-        count(upstream::DEFAULT_RECEIVE_MAX as usize),
-        "Most downlink publications that the broker may send unacknowledged.",
-    ),
-    key(
         "upstream.packet_bytes_max",
         integer(1_024, 268_435_455),
         count(upstream::DEFAULT_PACKET_BYTES_MAX as usize),
@@ -387,7 +381,7 @@ pub const KEYS: &[Key] = &[
         "qos_minus_one.allow[].from",
         Rule::Prefixes,
         Preset::Empty,
-        "Addresses of the senders; a rule for a UDP link has either this or node_ids.",
+        "Addresses of the senders; a rule for a UDP link has this, node_ids, or both.",
     ),
     key(
         "qos_minus_one.allow[].node_ids",

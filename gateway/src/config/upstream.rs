@@ -37,8 +37,6 @@ pub struct UpstreamConfig {
     pub queue_bytes_max: usize,
     /// The most QoS 0 publications kept while there is no connection.
     pub qos0_len_max: usize,
-    /// The most downlink publications that the broker may send unacknowledged.
-    pub receive_max: u16,
     /// The largest MQTT packet that the broker may send, in octets.
     pub packet_bytes_max: u32,
     /// Whether every packet leaves at once.
@@ -85,8 +83,6 @@ pub const DEFAULT_QUEUE_LEN_MAX: usize = 10_000;
 pub const DEFAULT_QUEUE_BYTES_MAX: usize = 8_388_608;
 /// The waiting QoS 0 publications where nothing is configured.
 pub const DEFAULT_QOS0_LEN_MAX: usize = 1_000;
-/// The unacknowledged downlink publications where nothing is configured.
-pub const DEFAULT_RECEIVE_MAX: u16 = 256;
 /// The largest packet where nothing is configured, in octets.
 pub const DEFAULT_PACKET_BYTES_MAX: u32 = 131_072;
 /// Whether packets leave at once where nothing is configured.
@@ -116,7 +112,6 @@ impl UpstreamConfig {
             queue_len_max: DEFAULT_QUEUE_LEN_MAX,
             queue_bytes_max: DEFAULT_QUEUE_BYTES_MAX,
             qos0_len_max: DEFAULT_QOS0_LEN_MAX,
-            receive_max: DEFAULT_RECEIVE_MAX,
             packet_bytes_max: DEFAULT_PACKET_BYTES_MAX,
             tcp_nodelay: DEFAULT_TCP_NODELAY,
             reconnect_min: DEFAULT_RECONNECT_MIN,
@@ -149,7 +144,6 @@ impl UpstreamConfig {
             queue_len_max: section.or("queue_len_max", default.queue_len_max),
             queue_bytes_max: section.or("queue_bytes_max", default.queue_bytes_max),
             qos0_len_max: section.or("qos0_len_max", default.qos0_len_max),
-            receive_max: section.or("receive_max", default.receive_max),
             packet_bytes_max: section.or("packet_bytes_max", default.packet_bytes_max),
             tcp_nodelay: section.or("tcp_nodelay", default.tcp_nodelay),
             reconnect_min: section.or("reconnect_min", default.reconnect_min),

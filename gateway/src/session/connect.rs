@@ -293,14 +293,14 @@ impl Engine {
     fn open(&mut self, now: Instant, binding: Binding, request: Request, will: WillChange) {
         self.make_way(now, binding, &request.client_id);
         let known = self.slots.by_client_id(&request.client_id);
+        let resumed = !request.clean && known.is_some_and(|key| self.goes_on(key));
         if let Some(key) = known {
             self.leave_former_binding(key, binding);
-            if request.clean || self.slots.get(key).is_some_and(|session| session.clean) {
+            if !resumed {
                 // [MQTT-SN 1.2 §6.3] D-12
                 self.wipe(key);
             }
         }
-        let resumed = known.is_some() && !request.clean;
         let key = known.unwrap_or_else(|| self.new_session(Arc::clone(&request.client_id), now));
         self.slots.bind(key, binding);
         let Some(session) = self.slots.get_mut(key) else {
@@ -335,6 +335,15 @@ impl Engine {
         });
         self.pump(now, key);
         self.reschedule(key);
+    }
+
+    /// Returns whether a CONNECT with clean = 0 finds the session as it was: a clean session
+    /// ends with its connection, but leaving sleep is no end of it [MQTT-SN 1.2 §6.14] D-12.
+    fn goes_on(&self, key: SessionKey) -> bool {
+        self.slots.get(key).is_some_and(|session| {
+            let sleeps = matches!(session.state, State::Asleep { .. } | State::Awake { .. });
+            !session.clean || sleeps
+        })
     }
 
     /// Ends the session of another node that was bound to this place (A.14).
@@ -449,12 +458,12 @@ impl Engine {
     /// Ends a connection; what is kept of it is the session of a node with clean = 0 (D-12).
     pub(super) fn end(&mut self, now: Instant, key: SessionKey, how: Ending) {
         self.tell(key, |client_id| Notice::Ended { client_id, how });
+        self.drop_pending(key);
         self.slots.unbind(key);
         let Some(session) = self.slots.get_mut(key) else {
             return;
         };
         session.state = State::Gone;
-        session.pending_subscribes.clear();
         session.suspend_in_flight();
         session.restart_supervision(now, &self.settings);
         if session.clean {

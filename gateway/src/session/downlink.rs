@@ -95,7 +95,7 @@ impl Engine {
             session.paused_until = None;
             if let Some(flight) = &session.in_flight {
                 if flight.retry_at.is_none() {
-                    self.transmit_in_flight(now, key, true);
+                    self.transmit_in_flight(now, key);
                 }
                 return;
             }
@@ -137,7 +137,6 @@ impl Engine {
         if stage == Stage::Publish && letter.qos == QoS::AtMostOnce {
             return self.send_qos0(key, topic, &letter);
         }
-        let repeats = letter.msg_id.is_some();
         if letter.qos != QoS::AtMostOnce && letter.msg_id.is_none() {
             letter.msg_id = Some(session.next_msg_id());
         }
@@ -154,7 +153,7 @@ impl Engine {
             tries: 0,
             retry_at: None,
         });
-        self.transmit_in_flight(now, key, repeats);
+        self.transmit_in_flight(now, key);
     }
 
     fn send_qos0(&mut self, key: SessionKey, topic: TopicRef, letter: &Letter) {
@@ -169,11 +168,12 @@ impl Engine {
     }
 
     /// Sends the message that the exchange in flight is at, and waits for its answer.
-    fn transmit_in_flight(&mut self, now: Instant, key: SessionKey, dup: bool) {
+    fn transmit_in_flight(&mut self, now: Instant, key: SessionKey) {
         let Some(session) = self.slots.get_mut(key) else {
             return;
         };
         let t_retry = session.link(&self.settings).t_retry;
+        let listens = session.listens();
         let must_register = session.must_register_again();
         let register_id = if must_register {
             session.next_msg_id()
@@ -187,7 +187,8 @@ impl Engine {
             flight.stage = Stage::Register;
             flight.register_id = register_id;
         }
-        flight.retry_at = Some(now + t_retry);
+        // A node that has gone to sleep is answered, but nothing is repeated into its sleep.
+        flight.retry_at = listens.then_some(now + t_retry);
         let msg_id = flight.letter.msg_id.unwrap_or(MsgId::NONE);
         let message = match flight.stage {
             Stage::Register => Message::Register(Register {
@@ -196,6 +197,7 @@ impl Engine {
                 topic_name: flight.letter.publication.topic.as_bytes(),
             }),
             Stage::Publish => {
+                let dup = std::mem::replace(&mut flight.letter.published, true);
                 Message::Publish(publish_message(&flight.letter, flight.topic, msg_id, dup))
             }
             Stage::Release => Message::PubRel(msg_id),
@@ -218,7 +220,7 @@ impl Engine {
         if flight.tries < n_retry {
             flight.tries += 1;
             self.out.stats.retransmissions += 1;
-            return self.transmit_in_flight(now, key, true);
+            return self.transmit_in_flight(now, key);
         }
         flight.retry_at = None;
         flight.tries = 0;
@@ -271,21 +273,27 @@ impl Engine {
         }
     }
 
-    /// Goes on from REGISTER to PUBLISH.
+    /// Goes on from REGISTER to PUBLISH; at the next wake where REGACK came out of sleep, which
+    /// the node does not wait behind [MQTT-SN 1.2 §6.14].
     fn publish_registered(&mut self, now: Instant, key: SessionKey) {
         let Some(session) = self.slots.get_mut(key) else {
             return;
         };
-        let Some(flight) = &mut session.in_flight else {
+        let listens = session.listens();
+        let Some(mut flight) = session.in_flight.take() else {
             return;
         };
         flight.stage = Stage::Publish;
         flight.tries = 0;
-        if flight.letter.qos != QoS::AtMostOnce {
-            return self.transmit_in_flight(now, key, false);
-        }
-        if let Some(flight) = session.in_flight.take() {
-            self.send_qos0(key, flight.topic, &flight.letter);
+        flight.retry_at = None;
+        match (flight.letter.qos, listens) {
+            (QoS::AtMostOnce, true) => self.send_qos0(key, flight.topic, &flight.letter),
+            (QoS::AtMostOnce, false) => session.mailbox.put_back(flight.letter),
+            (_, true) => {
+                session.in_flight = Some(flight);
+                self.transmit_in_flight(now, key);
+            }
+            (_, false) => session.in_flight = Some(flight),
         }
     }
 
@@ -331,6 +339,7 @@ impl Engine {
         {
             session.topics.set_standing(id, Standing::Unconfirmed);
             flight.letter.msg_id = None;
+            flight.letter.published = false;
             session.mailbox.put_back(flight.letter);
         } else {
             self.drop_letters(key, vec![flight.letter], DropReason::NodeRefused);
@@ -345,10 +354,12 @@ impl Engine {
             flight.letter.qos == QoS::ExactlyOnce && flight.letter.msg_id == Some(msg_id)
         });
         match ours {
-            Some(flight) if flight.stage != Stage::Register => {
+            // While the id is told again after a reconnection, the node may still answer the
+            // PUBLISH before it; published once more it would arrive twice.
+            Some(flight) if flight.letter.published => {
                 flight.stage = Stage::Release;
                 flight.tries = 0;
-                self.transmit_in_flight(now, key, false);
+                self.transmit_in_flight(now, key);
             }
             // A.9: the exchange is over here, and shall be over there.
             _ => self.send(key, &Message::PubRel(msg_id)),

@@ -18,6 +18,8 @@ pub(super) struct Letter {
     pub(super) arrived: Instant,
     /// The id it was first sent with; a repetition keeps it, so that a QoS 2 receiver knows it.
     pub(super) msg_id: Option<MsgId>,
+    /// Whether PUBLISH was sent with that id, so that the next one says DUP.
+    pub(super) published: bool,
     /// How often all repetitions went unanswered (D-18).
     pub(super) failed_rounds: u8,
     /// How often the node asked for its topic again (D-38).
@@ -37,6 +39,7 @@ impl Letter {
             delivery,
             arrived,
             msg_id: None,
+            published: false,
             failed_rounds: 0,
             repairs: 0,
         }

@@ -266,12 +266,23 @@ impl Engine {
         let Some(session) = self.slots.get_mut(key) else {
             return;
         };
-        let expired: Vec<Arc<str>> = session
+        let expired = session
             .pending_subscribes
             .extract_if(.., |pending| pending.expires <= now)
-            .map(|pending| pending.filter)
             .collect();
-        for filter in expired {
+        self.give_up_pending(key, expired);
+    }
+
+    /// Forgets what a node whose connection ends has asked for and was not granted.
+    pub(super) fn drop_pending(&mut self, key: SessionKey) {
+        if let Some(session) = self.slots.get_mut(key) {
+            let pending = std::mem::take(&mut session.pending_subscribes);
+            self.give_up_pending(key, pending);
+        }
+    }
+
+    fn give_up_pending(&mut self, key: SessionKey, pending: Vec<PendingSubscribe>) {
+        for PendingSubscribe { filter, .. } in pending {
             if let Some(waiting) = self.subscribing.get_mut(&filter) {
                 waiting.retain(|waiting| *waiting != key);
             }

@@ -16,7 +16,7 @@ use super::slots::SessionKey;
 use super::state::Uplink;
 use super::topic_table::Standing;
 
-/// The most QoS 2 publications of one node between PUBREC and PUBREL.
+/// The most QoS 2 publications of one node between PUBREC and PUBREL; the oldest are forgotten.
 const RECEIVED_MAX: usize = 16;
 
 impl Engine {
@@ -120,10 +120,9 @@ impl Engine {
     }
 
     fn has_window(&self, key: SessionKey) -> bool {
-        self.slots.get(key).is_some_and(|session| {
-            session.uplinks.len() < self.settings.publish_window
-                && session.received.len() < RECEIVED_MAX
-        })
+        self.slots
+            .get(key)
+            .is_some_and(|session| session.uplinks.len() < self.settings.publish_window)
     }
 
     /// Returns the topic name that a node means, or the code of the refusal.
@@ -201,6 +200,10 @@ impl Engine {
             Err(Refusal::Denied(_)) => ReturnCode::NotSupported,
         };
         if result.is_ok() && uplink.qos == QoS::ExactlyOnce {
+            if session.received.len() >= RECEIVED_MAX {
+                // Never released: the node has lost its memory since, as by a reboot.
+                session.received.remove(0);
+            }
             session.received.push(uplink.msg_id);
             return self.send(key, &Message::PubRec(uplink.msg_id));
         }

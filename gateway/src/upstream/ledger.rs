@@ -33,6 +33,11 @@ pub(super) struct Ledger {
     /// PUBLISH packets sent on this connection that the broker's quota still counts.
     on_wire: usize,
     suspects: usize,
+    /// How many may be on the wire, as connections have gone lately: halved by each that ended
+    /// without finishing one, one more with each that is finished. Where connections end before
+    /// a whole window is answered, and the answers with them, nothing would ever get through.
+    pace: usize,
+    finished_some: bool,
 }
 
 /// What may be sent next.
@@ -100,6 +105,8 @@ impl Ledger {
             resends: VecDeque::new(),
             on_wire: 0,
             suspects: 0,
+            pace: usize::from(ids_max),
+            finished_some: false,
         }
     }
 
@@ -217,6 +224,10 @@ impl Ledger {
     /// Begins a connection, and returns the packet ids to be released again, in order.
     pub(super) fn resume(&mut self, session_present: bool) -> Vec<u16> {
         self.resends.clear();
+        if self.on_wire > 0 && !self.finished_some {
+            self.pace = (self.pace / 2).max(1);
+        }
+        self.finished_some = false;
         self.on_wire = 0;
         let mut open: Vec<(u64, u16, Stage)> = Vec::new();
         for (id, slot) in (0_u16..).zip(&mut self.exchanges) {
@@ -294,6 +305,8 @@ impl Ledger {
             self.waiting.insert(at, entry);
             return Answer::Again;
         }
+        self.finished_some = true;
+        self.pace = (self.pace + 1).min(self.exchanges.len());
         let result = if code < FIRST_ERROR {
             Ok(())
         } else {
@@ -337,7 +350,11 @@ impl Ledger {
     }
 
     fn narrowed(&self, window: usize) -> usize {
-        if self.suspects > 0 { 1 } else { window }
+        if self.suspects > 0 {
+            1
+        } else {
+            window.min(self.pace)
+        }
     }
 }
 

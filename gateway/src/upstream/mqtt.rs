@@ -77,6 +77,7 @@ impl MqttUpstream {
             deliveries: Deliveries::default(),
             backoff: Backoff::new(config.backoff_min, config.backoff_max, rng),
             backoff_max: config.backoff_max,
+            lasting: config.backoff_min * LASTING,
             qos0_len_max: config.qos0_len_max,
             close_by: None,
             log: Log::default(),
@@ -199,6 +200,9 @@ fn options(config: &UpstreamConfig) -> Result<MqttOptions, UpstreamConfigError> 
 }
 
 const EVENTS_AT_ONCE: usize = 256;
+
+/// Shortest waits that a connection must last before the next one is tried without delay.
+const LASTING: u32 = 10;
 
 /// Time for the DISCONNECT to leave after the limit has passed.
 const DISCONNECT_GRACE: Duration = Duration::from_millis(500);

@@ -1,30 +1,26 @@
 //! The task that owns the connection: takes requests, keeps the records, gives events.
 
+mod end;
+mod feed;
+mod intake;
+
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use rumqttc::v5::mqttbytes::v5::{
-    ConnectReturnCode, DisconnectReasonCode, Packet, Publish, SubAck,
-};
-use rumqttc::v5::mqttbytes::v5::{PubCompReason, PubRecReason};
-use rumqttc::v5::{ConnectionError, Event, StateError};
-use shared::wire::QoS;
-use thiserror::Error;
+use rumqttc::v5::Event;
+use rumqttc::v5::mqttbytes::v5::Packet;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 use tokio::time::{Instant, sleep, sleep_until};
 
+use self::end::{End, fault, is_progress, is_takeover, needs_somebody};
 use super::backoff::{Backoff, LogGate};
 use super::connection::{Connection, Origin, OutOfStep, Sent};
-use super::deliveries::{Ack, Arrival, Deliveries};
-use super::ledger::{Answer, Ledger, Next, Settled, cost, is_reliable, refusal};
-use super::limits::{
-    TOPIC_FILTER_INVALID, TOPIC_NAME_INVALID, blames_publication, from_mqtt, granted,
-    is_topic_filter, is_topic_name, puback_code, pubrec_code,
-};
+use super::deliveries::Deliveries;
+use super::ledger::Ledger;
 use super::stats::Counters;
-use super::subscriptions::{Asked, Packet as SubscriptionPacket, Subscriptions};
-use crate::session::{Publication, PublicationId, Refusal, UpstreamEvent, UpstreamRequest};
+use super::subscriptions::Subscriptions;
+use crate::session::{Refusal, UpstreamEvent, UpstreamRequest};
 
 /// What the handle tells the task.
 #[derive(Debug)]
@@ -47,6 +43,8 @@ pub(super) struct Task {
     pub(super) deliveries: Deliveries,
     pub(super) backoff: Backoff,
     pub(super) backoff_max: Duration,
+    /// How long a connection lasts that was of use.
+    pub(super) lasting: Duration,
     pub(super) qos0_len_max: usize,
     pub(super) close_by: Option<Instant>,
     pub(super) log: Log,
@@ -58,21 +56,6 @@ pub(super) struct Log {
     up: LogGate,
     down: LogGate,
     refused: LogGate,
-}
-
-/// Why a connection is over.
-#[derive(Debug, Error)]
-enum End {
-    #[error("closed")]
-    Closed,
-    #[error(transparent)]
-    Connection(#[from] ConnectionError),
-    #[error(transparent)]
-    OutOfStep(#[from] OutOfStep),
-    #[error("no word from the broker for {0:?}")]
-    Silent(Duration),
-    #[error("the broker's Receive Maximum is 0")]
-    NoQuota,
 }
 
 impl Task {
@@ -145,9 +128,12 @@ impl Task {
             Err(end) => end,
         };
         self.finish(connection);
-        // A connection that carried something was a good one, unless another client with our
-        // id took it: two gateways would throw each other out without a pause.
-        if (progress || since.elapsed() > self.backoff_max) && !is_takeover(&end) {
+        // A connection that carried something for a while was a good one, unless another client
+        // with our id took it. Not every broker says so: hence the while, or two gateways would
+        // throw each other out without a pause.
+        let lasted = since.elapsed();
+        let good = progress && lasted >= self.lasting || lasted >= self.backoff_max;
+        if good && !is_takeover(&end) {
             self.backoff.reset();
         }
         if let Some(code) = fault(&end) {
@@ -233,91 +219,6 @@ impl Task {
         }
     }
 
-    /// Hands rumqttc what may be sent: acknowledgements, what an earlier connection began,
-    /// subscriptions, publications.
-    fn feed(&mut self, connection: &mut Connection) -> Result<(), OutOfStep> {
-        let limits = connection.limits();
-        while connection.has_room() {
-            if let Some(ack) = self.deliveries.next_ack() {
-                connection.acknowledge(ack)?;
-                continue;
-            }
-            if let Some((id, publication)) = self.ledger.next_resend(limits.window) {
-                if let Some(code) = limits.objection(publication) {
-                    let refused = self.ledger.refuse(id, refusal(code));
-                    self.settle(refused);
-                } else {
-                    Counters::add(&self.counters.resent);
-                    connection.publish_again(id, publication, limits.level(publication));
-                }
-                continue;
-            }
-            if !self.feed_subscription(connection)? && !self.feed_publication(connection)? {
-                break;
-            }
-        }
-        Ok(())
-    }
-
-    fn feed_subscription(&mut self, connection: &mut Connection) -> Result<bool, OutOfStep> {
-        if !self.subscriptions.has_next() {
-            return Ok(false);
-        }
-        let Some(id) = self.next_id(connection) else {
-            return Ok(false);
-        };
-        match self.subscriptions.next(id) {
-            Some(SubscriptionPacket::Subscribe(batch)) => connection.subscribe(id, &batch)?,
-            Some(SubscriptionPacket::Unsubscribe(filter)) => connection.unsubscribe(id, &filter)?,
-            None => return Ok(false),
-        }
-        Ok(true)
-    }
-
-    fn feed_publication(&mut self, connection: &mut Connection) -> Result<bool, OutOfStep> {
-        let limits = connection.limits();
-        match self.ledger.next(limits.window) {
-            None => Ok(false),
-            Some(Next::Fleeting(publication)) => {
-                let objection = limits.objection(publication);
-                let Some(publication) = self.ledger.take_fleeting() else {
-                    return Ok(false);
-                };
-                if objection.is_some() {
-                    Counters::add(&self.counters.refused);
-                    self.counters.finished(cost(&publication));
-                } else {
-                    let sent = Sent::Fleeting(cost(&publication));
-                    connection.publish(&publication, QoS::AtMostOnce, sent)?;
-                }
-                Ok(true)
-            }
-            Some(Next::Reliable(publication)) => {
-                if let Some(code) = limits.objection(publication) {
-                    let refused = self.ledger.refuse_next(refusal(code));
-                    self.settle(refused);
-                    return Ok(true);
-                }
-                let qos = limits.level(publication);
-                let (ledger, subscriptions) = (&self.ledger, &self.subscriptions);
-                let Some(id) = connection.next_id(|id| ledger.holds(id) || subscriptions.holds(id))
-                else {
-                    return Ok(false);
-                };
-                if qos < publication.qos {
-                    Counters::add(&self.counters.lowered_qos);
-                }
-                connection.publish(publication, qos, Sent::Publish(id))?;
-                self.ledger.start(id);
-                Ok(true)
-            }
-        }
-    }
-
-    fn next_id(&self, connection: &mut Connection) -> Option<u16> {
-        connection.next_id(|id| self.ledger.holds(id) || self.subscriptions.holds(id))
-    }
-
     fn close_if_due(&self, connection: &mut Connection) -> Result<bool, OutOfStep> {
         let due = self
             .close_by
@@ -326,203 +227,6 @@ impl Task {
             connection.disconnect()?;
         }
         Ok(due)
-    }
-
-    fn take(&mut self, command: Command) {
-        match command {
-            Command::Close(by) => self.close_by = Some(by),
-            Command::Request(UpstreamRequest::Publish { id, publication }) => {
-                self.take_publication(id, publication);
-            }
-            Command::Request(UpstreamRequest::Subscribe { filter, qos }) => {
-                if is_topic_filter(&filter) {
-                    self.subscriptions.subscribe(filter, qos);
-                } else {
-                    let refused = Err(Refusal::Denied(TOPIC_FILTER_INVALID));
-                    self.answer_subscription(filter, refused);
-                }
-            }
-            Command::Request(UpstreamRequest::Unsubscribe { filter }) => {
-                for _ in 0..self.subscriptions.unsubscribe(filter.clone()) {
-                    self.answer_subscription(filter.clone(), Err(Refusal::Busy));
-                }
-            }
-            Command::Request(UpstreamRequest::Acknowledge(id)) => {
-                if !self.deliveries.acknowledge(id) {
-                    Counters::add(&self.counters.late_acks);
-                }
-            }
-        }
-    }
-
-    fn take_publication(&mut self, id: PublicationId, publication: Publication) {
-        if !is_topic_name(&publication.topic) {
-            let refused = Settled {
-                id,
-                result: Err(Refusal::Denied(TOPIC_NAME_INVALID)),
-                cost: cost(&publication),
-            };
-            if is_reliable(&publication) {
-                self.settle(Some(refused));
-            } else {
-                Counters::add(&self.counters.refused);
-                self.counters.finished(refused.cost);
-            }
-            return;
-        }
-        self.ledger.push(id, publication);
-        if !self.counters.connected.load(Relaxed) {
-            self.trim_fleeting();
-        }
-    }
-
-    fn trim_fleeting(&mut self) {
-        while let Some(dropped) = self.ledger.drop_fleeting(self.qos0_len_max) {
-            Counters::add(&self.counters.dropped_qos0);
-            self.counters.finished(cost(&dropped));
-        }
-    }
-
-    fn sent(&self, sent: Sent) {
-        match sent {
-            Sent::Publish(_) => Counters::add(&self.counters.published),
-            Sent::Fleeting(cost) => {
-                Counters::add(&self.counters.published);
-                self.counters.finished(cost);
-            }
-            _ => {}
-        }
-    }
-
-    fn heard(&mut self, connection: &mut Connection, packet: Packet) {
-        match packet {
-            Packet::Publish(publish) => self.delivered(&publish),
-            Packet::PubAck(puback) => {
-                let answer = self.ledger.puback(puback.pkid, puback_code(puback.reason));
-                self.answered(connection, puback.pkid, answer);
-            }
-            Packet::PubRec(pubrec) => {
-                if !matches!(
-                    pubrec.reason,
-                    PubRecReason::Success | PubRecReason::NoMatchingSubscribers
-                ) {
-                    connection.leaked();
-                }
-                let answer = self.ledger.pubrec(pubrec.pkid, pubrec_code(pubrec.reason));
-                self.answered(connection, pubrec.pkid, answer);
-            }
-            Packet::PubComp(pubcomp) => {
-                if pubcomp.reason != PubCompReason::Success {
-                    connection.leaked();
-                }
-                let answer = self.ledger.pubcomp(pubcomp.pkid);
-                self.answered(connection, pubcomp.pkid, answer);
-            }
-            Packet::PubRel(pubrel) => self.deliveries.released(pubrel.pkid),
-            Packet::SubAck(suback) => self.subscribed(&suback),
-            Packet::UnsubAck(unsuback) => self.subscriptions.unsuback(unsuback.pkid),
-            _ => {}
-        }
-    }
-
-    fn answered(&mut self, connection: &mut Connection, id: u16, answer: Answer) {
-        match answer {
-            Answer::Settled(settled) => self.settle(Some(settled)),
-            Answer::Open => {}
-            Answer::Again => {
-                Counters::add(&self.counters.resent);
-                connection.avoid(id);
-            }
-            Answer::Unknown => tracing::debug!(id, "the broker answers what was not asked"),
-        }
-    }
-
-    fn settle(&mut self, settled: Option<Settled>) {
-        let Some(Settled { id, result, cost }) = settled else {
-            return;
-        };
-        self.counters.finished(cost);
-        match result {
-            Ok(()) => Counters::add(&self.counters.acknowledged),
-            Err(refusal) => {
-                Counters::add(&self.counters.refused);
-                let text = format!("{refusal:?}");
-                if let Some(more) = self.log.refused.pass(Instant::now(), &text) {
-                    tracing::warn!(
-                        broker = self.broker,
-                        ?refusal,
-                        publication = id.0,
-                        more,
-                        "the upstream has refused a publication"
-                    );
-                }
-            }
-        }
-        self.tell(UpstreamEvent::Published { id, result });
-    }
-
-    fn subscribed(&mut self, suback: &SubAck) {
-        let mut codes = suback.return_codes.iter();
-        for asked in self.subscriptions.suback(suback.pkid) {
-            let Asked {
-                filter, answers, ..
-            } = asked;
-            let result = codes.next().map_or(Err(0x80), |code| granted(*code));
-            if let Err(code) = result {
-                Counters::add(&self.counters.refused_subscriptions);
-                self.subscriptions.refused(&filter);
-                tracing::warn!(
-                    broker = self.broker, %filter, code, "the upstream has refused a subscription"
-                );
-            }
-            for _ in 0..answers {
-                self.answer_subscription(filter.clone(), result.map_err(refusal));
-            }
-        }
-    }
-
-    fn answer_subscription(&self, filter: Arc<str>, result: Result<QoS, Refusal>) {
-        self.tell(UpstreamEvent::Subscribed { filter, result });
-    }
-
-    fn delivered(&mut self, publish: &Publish) {
-        let qos = from_mqtt(publish.qos);
-        let id = if qos == QoS::AtMostOnce {
-            if self.counters.unfetched_qos0.load(Relaxed) >= UNFETCHED_QOS0_MAX {
-                return Counters::add(&self.counters.dropped_deliveries);
-            }
-            None
-        } else {
-            let packet_id = publish.pkid;
-            match self.deliveries.arrived(Ack { packet_id, qos }, publish.dup) {
-                Arrival::New(id) => Some(id),
-                Arrival::Duplicate => {
-                    return Counters::add(&self.counters.duplicate_deliveries);
-                }
-            }
-        };
-        let topic = std::str::from_utf8(&publish.topic).unwrap_or_default();
-        if topic.is_empty() {
-            // No node could be told what it is about; unacknowledged, it would come again.
-            Counters::add(&self.counters.unusable_deliveries);
-            if let Some(id) = id {
-                self.deliveries.acknowledge(id);
-            }
-            return;
-        }
-        if id.is_none() {
-            self.counters.unfetched_qos0.fetch_add(1, Relaxed);
-        }
-        Counters::add(&self.counters.deliveries);
-        self.tell(UpstreamEvent::Delivery {
-            id,
-            publication: Publication {
-                topic: topic.into(),
-                payload: publish.payload.clone(),
-                qos,
-                retain: publish.retain,
-            },
-        });
     }
 
     /// Takes what the lost connection still knows, and notes that it is lost.
@@ -610,54 +314,7 @@ async fn by(time: Option<Instant>) {
     }
 }
 
-fn is_progress(packet: &Packet) -> bool {
-    matches!(
-        packet,
-        Packet::PubAck(_) | Packet::PubComp(_) | Packet::SubAck(_) | Packet::Publish(_)
-    )
-}
-
-fn disconnect_code(end: &End) -> Option<DisconnectReasonCode> {
-    match end {
-        End::Connection(ConnectionError::MqttState(StateError::ServerDisconnect {
-            reason_code,
-            ..
-        })) => Some(*reason_code),
-        _ => None,
-    }
-}
-
-fn fault(end: &End) -> Option<u8> {
-    disconnect_code(end)
-        .map(|reason| reason as u8)
-        .filter(|code| blames_publication(*code))
-}
-
-fn is_takeover(end: &End) -> bool {
-    disconnect_code(end) == Some(DisconnectReasonCode::SessionTakenOver)
-}
-
-/// Returns whether the broker will refuse again until somebody changes something.
-fn needs_somebody(error: &ConnectionError) -> bool {
-    matches!(
-        error,
-        ConnectionError::ConnectionRefused(
-            ConnectReturnCode::RefusedProtocolVersion
-                | ConnectReturnCode::UnsupportedProtocolVersion
-                | ConnectReturnCode::BadClientId
-                | ConnectReturnCode::ClientIdentifierNotValid
-                | ConnectReturnCode::BadUserNamePassword
-                | ConnectReturnCode::NotAuthorized
-                | ConnectReturnCode::Banned
-                | ConnectReturnCode::BadAuthenticationMethod
-        )
-    )
-}
-
 /// The slack for the answer to a ping on a slow link, at least.
 const SLACK_MIN: Duration = Duration::from_secs(5);
 
 const INBOX_LEN: usize = 64;
-
-/// QoS 0 publications waiting for the engine; it has stopped long before they are so many.
-const UNFETCHED_QOS0_MAX: usize = 10_000;

@@ -82,7 +82,28 @@ fn action(verb: Option<&str>, argument: Option<&str>) -> Result<Action, Outcome>
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_some_command(payload in prop::collection::vec(any::<u8>(), 0..64)) {
+            let command = Command::parse(&payload);
+            prop_assert!(command.action.is_err() || payload.is_ascii());
+        }
+
+        #[test]
+        fn intervals_are_taken_within_their_range(id in 1_u32.., seconds: u32) {
+            let text = std::format!("#{id} interval {seconds}");
+            let expected = if INTERVAL_S.contains(&seconds) {
+                Ok(Action::Interval(seconds))
+            } else {
+                Err(Outcome::Argument)
+            };
+            prop_assert_eq!(parsed(&text), (id, expected));
+        }
+    }
 
     fn parsed(text: &str) -> (u32, Result<Action, Outcome>) {
         let Command { id, action } = Command::parse(text.as_bytes());

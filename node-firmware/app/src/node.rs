@@ -52,7 +52,7 @@ pub struct NodeStats {
     pub readings: u32,
     /// Publications that the gateway has acknowledged (at QoS 0: that were sent).
     pub published: u32,
-    /// Publications that the gateway refused for good.
+    /// Publications that the gateway, or the protocol machine, refused for good.
     pub refused: u32,
     /// Publications dropped, the oldest first, because too many waited.
     pub dropped: u32,
@@ -117,7 +117,7 @@ where
     /// where the settings limit the readings, when all of it is done and the node is asleep.
     ///
     /// # Errors
-    /// What the protocol machine does not take of the settings' topics.
+    /// What the protocol machine does not take of the settings' command topic, at the start.
     ///
     /// # Cancellation Safety
     /// Dropping the future stops the node where it is, and the next call goes on from there. A
@@ -132,7 +132,7 @@ where
             if self.parts.clock.now() >= self.next_report {
                 self.report_on_time().await;
             }
-            self.exchange().await?;
+            self.exchange().await;
             if self.is_done() {
                 return Ok(self.stats);
             }
@@ -197,11 +197,11 @@ where
     }
 
     /// Talks to the gateway until nothing is left to say: publishes, then collects commands.
-    async fn exchange(&mut self) -> Result<(), CommandError> {
+    async fn exchange(&mut self) {
         self.radio_is_up = self.parts.radio.power_up().await.is_ok();
         if !self.radio_is_up {
             self.count_radio_error();
-            return Ok(());
+            return;
         }
         let mut collected = false;
         loop {
@@ -209,15 +209,15 @@ where
             if self.client.poll_timeout().is_some_and(|due| due <= now) {
                 self.client.handle_timeout(now);
             }
-            self.settle().await?;
+            self.settle().await;
             if self.client.is_quiet() {
-                if collected || self.client.phase() != Phase::Asleep {
-                    break;
-                }
                 // Once in each exchange, and after the publications, so that one wake brings
                 // the commands that these may have caused.
+                let asleep = self.client.phase() == Phase::Asleep;
+                if collected || !asleep || self.client.wake().is_err() {
+                    break;
+                }
                 collected = true;
-                self.client.wake()?;
                 continue;
             }
             self.wait().await;
@@ -225,20 +225,19 @@ where
         if self.parts.radio.power_down().await.is_err() {
             self.count_radio_error();
         }
-        Ok(())
     }
 
     /// Hands publications over, takes every event and sends every datagram, until all three
     /// have run dry.
-    async fn settle(&mut self) -> Result<(), CommandError> {
+    async fn settle(&mut self) {
         loop {
-            self.hand_over()?;
+            self.hand_over();
             // An acknowledgement leaves with the transmissions that follow, so what a command
             // changes is stored by then.
             let mut progress = false;
             while let Some(seen) = self.next_event() {
                 progress = true;
-                self.handle(seen).await?;
+                self.handle(seen).await;
             }
             let mut buf = [0; DATAGRAM_LEN_MAX];
             while let Some(transmit) = self.client.poll_transmit(self.parts.clock.now(), &mut buf) {
@@ -249,23 +248,23 @@ where
                 }
             }
             if !progress {
-                return Ok(());
+                return;
             }
         }
     }
 
     /// Gives the protocol machine the next publications, as far as it has room.
-    fn hand_over(&mut self) -> Result<(), CommandError> {
+    fn hand_over(&mut self) {
         let qos = self.settings.publish_qos();
         while let Some(next) = self.outbox.front() {
             let topic = self.topics.of(next.to).as_client();
             match self.client.publish(topic, qos, false, &next.payload) {
-                Ok(_token) => self.outbox.pop(),
-                Err(CommandError::QueueFull) => return Ok(()),
-                Err(error) => return Err(error),
+                Ok(_token) => {}
+                Err(CommandError::QueueFull) => return,
+                Err(_) => self.stats.refused = self.stats.refused.wrapping_add(1),
             }
+            self.outbox.pop();
         }
-        Ok(())
     }
 
     fn next_event(&mut self) -> Option<Seen> {
@@ -279,17 +278,17 @@ where
         })
     }
 
-    async fn handle(&mut self, seen: Seen) -> Result<(), CommandError> {
+    async fn handle(&mut self, seen: Seen) {
         let stats = &mut self.stats;
         match seen {
-            Seen::Connected => self.client.sleep(self.settings.sleep_s)?,
+            // Lost again already, it will be told of the next connection.
+            Seen::Connected => drop(self.client.sleep(self.settings.sleep_s)),
             Seen::Published => stats.published = stats.published.wrapping_add(1),
             Seen::Refused => stats.refused = stats.refused.wrapping_add(1),
             Seen::GatewayLost => stats.gateway_losses = stats.gateway_losses.wrapping_add(1),
             Seen::Command(command) => self.obey(command).await,
             Seen::Other => {}
         }
-        Ok(())
     }
 
     /// Carries a command out and queues its confirmation.

@@ -9,7 +9,7 @@ use shared::client::{
     Config, ConfigError, GatewayAddr, LinkClock, TOPIC_NAME_LEN_MAX, Topic as ClientTopic,
 };
 use shared::time::Duration;
-use shared::wire::{CLIENT_ID_LEN_MAX, NodeId, QoS, ShortName, TopicId};
+use shared::wire::{CLIENT_ID_LEN_MAX, NodeId, QoS, REGISTER_OVERHEAD, ShortName, TopicId};
 
 use crate::node::StartError;
 use crate::ports::Storage;
@@ -58,7 +58,8 @@ pub struct Settings {
     pub retry_ms: u32,
     /// How often a request is repeated before the gateway counts as lost.
     pub retries: u8,
-    /// The largest datagram that the link carries, in octets, 32 to 256.
+    /// The largest datagram that the link carries, in octets, 40 to 256. Topic names must fit it
+    /// with the six octets of a REGISTER.
     pub mtu: u16,
     /// What the node's random choices start from; 0 derives it from the client id.
     pub seed: u64,
@@ -210,6 +211,16 @@ impl Settings {
         check(self.sleep_s != 0, SettingsError::Sleep)?;
         check(RETRY_MS.contains(&self.retry_ms), SettingsError::Retry)?;
         check(MTU.contains(&self.mtu), SettingsError::Mtu)?;
+        let topics = [
+            self.reading_topic(),
+            self.status_topic(),
+            self.command_topic(),
+        ];
+        let longest = topics.iter().map(Topic::name_len).max().unwrap_or(0);
+        check(
+            longest + REGISTER_OVERHEAD <= usize::from(self.mtu),
+            SettingsError::Mtu,
+        )?;
         self.radio.validate()
     }
 
@@ -317,6 +328,14 @@ impl Topic {
         }
     }
 
+    /// Returns the octets of the name that REGISTER or SUBSCRIBE carries.
+    fn name_len(&self) -> usize {
+        match self {
+            Self::Name(name) => name.len(),
+            Self::Predefined(_) | Self::Short(_) => 0,
+        }
+    }
+
     fn is_valid(&self, filter: bool) -> bool {
         let wild = |name: &str| name.contains(['+', '#']);
         match self {
@@ -389,7 +408,7 @@ impl fmt::Display for SettingsError {
             Self::Interval => "interval_s: 1 to 604800 seconds",
             Self::Sleep => "sleep_s: 1 to 65535 seconds",
             Self::Retry => "retry_ms: 10 to 600000 milliseconds",
-            Self::Mtu => "mtu: 32 to 256 octets",
+            Self::Mtu => "mtu: 40 to 256 octets, and six more than the longest topic name",
             Self::Baud => "radio.serial.baud: 300 to 3000000 bits per second",
             Self::Port => "radio.udp.port: 1 to 65535",
             Self::Ssid => "radio.udp.ssid: 1 to 32 octets",
@@ -420,7 +439,8 @@ pub const SETTINGS_RECORD_LEN_MAX: usize = SETTINGS_LEN_MAX + RECORD_OVERHEAD;
 pub const DATAGRAM_LEN_MAX: usize = 256;
 
 const RETRY_MS: RangeInclusive<u32> = 10..=600_000;
-const MTU: RangeInclusive<u16> = 32..=256;
+/// From the longest message that every node sends, a PUBLISH of a status, in round figures.
+const MTU: RangeInclusive<u16> = 40..=256;
 const BAUD: RangeInclusive<u32> = 300..=3_000_000;
 
 #[cfg(test)]

@@ -215,7 +215,7 @@ impl<const T: usize, const Q: usize, const P: usize> Client<T, Q, P> {
     }
 
     /// Drops what belongs to the session's messages under way, not to the session's content.
-    fn end_session(&mut self) {
+    pub(super) fn end_session(&mut self) {
         self.pause_requests();
         self.replies.clear();
         self.last_qos0 = None;
@@ -239,7 +239,6 @@ impl<const T: usize, const Q: usize, const P: usize> Client<T, Q, P> {
         self.will_known = true;
         self.fresh = false;
         self.failed_wakes = 0;
-        self.gateways.forgive();
         self.last_sent = now;
         self.last_heard = now;
         self.state = State::Active { ping: None };

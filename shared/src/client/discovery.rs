@@ -48,8 +48,21 @@ impl Search {
 impl<const T: usize, const Q: usize, const P: usize> Client<T, Q, P> {
     /// Connects to the next gateway that may be tried; where there is none, searches or rests.
     pub(super) fn seek(&mut self, now: Instant) {
+        self.seek_preferring(now, None);
+    }
+
+    /// Starts the next round: gateways that did not answer are tried again. One that did, and
+    /// sent the node away, comes first, since it may have the session still.
+    pub(super) fn next_round(&mut self, now: Instant) {
+        let last = self.gateway.map(|gateway| gateway.addr);
+        let preferred = last.filter(|addr| !self.gateways.has_failed(*addr));
+        self.gateways.forgive();
+        self.seek_preferring(now, preferred);
+    }
+
+    fn seek_preferring(&mut self, now: Instant, preferred: Option<GatewayAddr>) {
         self.gateways.purge(now);
-        if let Some(gateway) = self.gateways.pick(now, self.gateway) {
+        if let Some(gateway) = self.gateways.pick(now, preferred) {
             self.start_connect(gateway, false);
             return;
         }
@@ -67,12 +80,6 @@ impl<const T: usize, const Q: usize, const P: usize> Client<T, Q, P> {
         self.state = State::BackingOff {
             until: self.rest_until(now).max(free_at),
         };
-    }
-
-    /// Starts the next round: gateways that did not answer are tried again.
-    pub(super) fn next_round(&mut self, now: Instant) {
-        self.gateways.forgive();
-        self.seek(now);
     }
 
     /// Returns when to try again after so many fruitless rounds.
@@ -167,6 +174,9 @@ impl<const T: usize, const Q: usize, const P: usize> Client<T, Q, P> {
     fn hear(&mut self, now: Instant, gateway: Gateway, expires: Instant) {
         let add = self.config.discovery.is_some();
         let heard = self.gateways.hear(gateway, Some(expires), add);
+        if let Some(own) = self.gateway.as_mut().filter(|own| own.addr == gateway.addr) {
+            own.gw_id = gateway.gw_id;
+        }
         match heard {
             Heard::NoRoom => bump(&mut self.stats.gateways_dropped),
             Heard::New => self.tell(Event::GatewayFound {

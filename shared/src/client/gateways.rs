@@ -58,11 +58,11 @@ impl Gateways {
     }
 
     /// Returns the first gateway that may be tried now, `preferred` before the others.
-    pub(super) fn pick(&self, now: Instant, preferred: Option<Gateway>) -> Option<Gateway> {
+    pub(super) fn pick(&self, now: Instant, preferred: Option<GatewayAddr>) -> Option<Gateway> {
         let mut usable = self.0.iter().filter(|known| known.is_usable(now));
         let first = usable.clone().next();
         usable
-            .find(|known| preferred.is_some_and(|it| it.addr == known.gateway.addr))
+            .find(|known| preferred == Some(known.gateway.addr))
             .or(first)
             .map(|known| known.gateway)
     }
@@ -73,6 +73,12 @@ impl Gateways {
 
     pub(super) fn fail(&mut self, addr: GatewayAddr) {
         self.with(addr, |known| known.failed = true);
+    }
+
+    pub(super) fn has_failed(&self, addr: GatewayAddr) -> bool {
+        self.0
+            .iter()
+            .any(|known| known.gateway.addr == addr && known.failed)
     }
 
     pub(super) fn hold(&mut self, addr: GatewayAddr, until: Instant) {

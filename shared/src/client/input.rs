@@ -42,8 +42,10 @@ impl<const T: usize, const Q: usize, const P: usize> Client<T, Q, P> {
 
     fn handle_in_session(&mut self, now: Instant, message: Message<'_>) {
         self.last_heard = now;
-        // The gateway knows this node: reconnecting need not slow down any more.
+        // The gateway serves this node: only now, not by CONNACK alone, has it proved good, and
+        // the next search may begin afresh.
         self.rounds = 0;
+        self.gateways.forgive();
         if message != Message::PingResp {
             self.prolong_wake(now);
         }

@@ -14,29 +14,74 @@
 //! 3. Wait until [`poll_timeout`](Client::poll_timeout) or the next input. Where
 //!    [`is_quiet`](Client::is_quiet) says so, the radio may be off meanwhile.
 //!
+//! ```
+//! use shared::client::{Client, Config, Event, GatewayAddr, Topic};
+//! use shared::rng::Rng;
+//! use shared::time::Instant;
+//! use shared::wire::QoS;
+//!
+//! let config = Config::new("sensor-01")?.with_gateway(GatewayAddr::POINT_TO_POINT)?;
+//! let mut node: Client<8, 4, 64> = Client::new(config, Rng::new(0xC0FF_EE00))?;
+//!
+//! let now = Instant::from_millis(12);
+//! node.connect(now).unwrap();
+//! node.subscribe(Topic::Name("cmd/sensor-01/#"), QoS::AtLeastOnce).unwrap();
+//! node.publish(Topic::Name("well/7/pressure"), QoS::AtLeastOnce, false, b"4.2").unwrap();
+//! node.sleep(900).unwrap();
+//!
+//! let mut datagram = [0; 128];
+//! loop {
+//!     if let Some(transmit) = node.poll_transmit(now, &mut datagram) {
+//!         // radio.send(transmit.to, &datagram[..transmit.len])
+//!         assert_eq!(transmit.len, 15);
+//!     } else if let Some(event) = node.poll_event() {
+//!         if let Event::Received(command) = event {
+//!             // Acted upon before the acknowledgement leaves.
+//!             let _ = command.payload;
+//!         }
+//!     } else {
+//!         break;
+//!     }
+//! }
+//! assert!(node.poll_timeout().is_some_and(|at| at > now));
+//! # Ok::<(), shared::client::ConfigError>(())
+//! ```
+//!
 //! # States
 //!
 //! ```text
-//!         connect            GWINFO, ADVERTISE             CONNACK 00
-//!   OFF ----------> SEARCHING --------------> CONNECTING ----------------> ACTIVE
-//!    ^ \               ^  ^                    ^  |  ^  ^                  |  |  |
-//!    |  \ known gateway|  |   CONNACK 01, 03,  |  |  |  | connect, or      |  |  |
-//!    |   '-------------+--+-----> silence -----'  |  |  | something to     |  |  |
-//!    |                 |  |                       |  |  | send (not D-26)  |  |  |
-//!    |                 |  +--- BACKING OFF <------'  |  |                  |  |  |
-//!    |                 |         |   ^  ^------------+--+-- DISCONNECT ----+  |  |
-//!    |                 |         '---+---------------'  |   received          |  |
-//!    |                 +-------------+------------------+-- silence ----------+  |
-//!    |                               |                  |                     |  |
-//!    |            DISCONNECT,        | DISCONNECT,      |   sleep, when       |  |
-//!    |            silence            | k vain wakes     |   nothing is left   |  |
-//!    | DISCONNECTING <-- disconnect --- (any state)     |                     |  |
-//!    '------'                        |                  |                     v  |
-//!                                  AWAKE <--------- ASLEEP <------- SLEEP PENDING
-//!                                    |  wake, timer  ^  ^  DISCONNECT, silence
-//!                                    '---------------'
-//!                                    PINGRESP, silence
+//!                OFF
+//!                 | connect()
+//!                 v            no gateway known, discovery on
+//!   .------> next gateway? ------------------------> SEARCHING
+//!   |             | one known                         |      | no one answers
+//!   |             v            GWINFO, ADVERTISE      |      v
+//!   |         CONNECTING <----------------------------'   BACKING OFF
+//!   |          |  ^    |                                   ^  |
+//!   |          |  |    '-- none left to try ---------------'  |
+//!   |          |  |                                           |
+//!   |          |  '------------------- time is over ----------'
+//!   |          | CONNACK 00
+//!   |          v            sleep(), nothing left to send
+//!   |        ACTIVE -------------------------------> SLEEP PENDING
+//!   |          |                                          |
+//!   |          |             DISCONNECT, or N_retry spent |
+//!   |          |                                          v
+//!   |          |   connect(), or something to send ---- ASLEEP <-----------.
+//!   |          |   where D-26 does not hold                |               |
+//!   |          |   go to CONNECTING, session resumed       | wake(), time  | PINGRESP, or
+//!   |          |                                           v               | tries spent
+//!   |          |                                         AWAKE ------------'
+//!   |          |                                           |
+//!   '- lost ---+-------------------------------------------'
 //! ```
+//!
+//! *Lost* is a request without an answer after N_retry repetitions, CONNECT included, or
+//! `wakes_until_lost` wakes in vain: another gateway is tried first, then the same one. A
+//! DISCONNECT in ACTIVE, or in sleep as the answer to something, means that the gateway does
+//! not know the node: BACKING OFF for a short random time, then the same gateway. CONNACK with
+//! a code other than 00 lets that gateway rest, for T_WAIT or an hour. `disconnect()` leads
+//! from any state by DISCONNECTING to OFF.
 //!
 //! # What a session is, and when it is renewed
 //!
@@ -58,7 +103,7 @@
 //! # Memory
 //!
 //! Fixed by the type. A `Client<8, 4, 64>`, eight topics, four publications of 64 octets, is
-//! about 2.6 KiB on a 64-bit host and less on a 32-bit node; a test holds it to that.
+//! about 2.5 KiB (a test holds it to that on a 64-bit host; a 32-bit node needs a little less).
 //!
 //! # What to read first
 //!
@@ -75,6 +120,7 @@ mod gateways;
 mod input;
 mod output;
 mod publish;
+mod published;
 mod receive;
 mod register;
 mod sleep;

@@ -7,17 +7,14 @@ use heapless::Vec;
 
 use super::Client;
 use super::address::{Destination, Transmit};
-use super::error::{CommandError, PublishError};
+use super::error::CommandError;
 use super::event::{Event, RequestClass, Token, Topic};
 use super::gateways::Gateway;
-use super::output::Reply;
 use super::stats::bump;
 use super::timers::Retry;
 use super::topics::is_publishable;
 use crate::time::Instant;
-use crate::wire::{
-    Acknowledgement, Message, MsgId, Publish, QoS, ReturnCode, ShortName, TopicId, TopicRef,
-};
+use crate::wire::{Message, MsgId, Publish, QoS, ShortName, TopicId, TopicRef};
 
 /// A publication that waits or is in flight.
 #[derive(Clone, Debug)]
@@ -41,13 +38,13 @@ pub(super) enum PublicationTopic {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Publishing {
     pub(super) msg_id: MsgId,
-    stage: Stage,
+    pub(super) stage: Stage,
     pub(super) retry: Retry,
 }
 
 /// How far a publication has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Stage {
+pub(super) enum Stage {
     /// PUBLISH is out; PUBACK or PUBREC is waited for.
     Offered,
     /// QoS 2: PUBREL is out; PUBCOMP is waited for.
@@ -57,9 +54,9 @@ enum Stage {
 /// The last publication at QoS 0: a refusal of it names only its topic.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct LastQoS0 {
-    topic_id: TopicId,
-    index: Option<u8>,
-    token: Token,
+    pub(super) topic_id: TopicId,
+    pub(super) index: Option<u8>,
+    pub(super) token: Token,
 }
 
 impl PublicationTopic {
@@ -196,50 +193,6 @@ impl<const T: usize, const Q: usize, const P: usize> Client<T, Q, P> {
         self.account(now, Destination::Gateway(gateway.addr), written)
     }
 
-    pub(super) fn on_puback(&mut self, now: Instant, ack: Acknowledgement) {
-        let offered = self
-            .publishing
-            .filter(|it| it.stage == Stage::Offered && it.msg_id == ack.msg_id);
-        let qos = self
-            .head()
-            .and_then(|place| self.queue.get(place)?.qos.into());
-        match (offered, ack.return_code) {
-            (None, _) => self.on_puback_of_qos0(now, ack),
-            (Some(_), ReturnCode::Accepted) if qos == Some(QoS::AtLeastOnce) => self.finish(None),
-            // PUBACK does not end QoS 2 unless it refuses.
-            (Some(_), ReturnCode::Accepted) => bump(&mut self.stats.unexpected),
-            (Some(_), ReturnCode::Congestion) => {
-                self.publishing = None;
-                self.hold(RequestClass::Publish, now);
-            }
-            (Some(_), ReturnCode::InvalidTopicId) => self.repair_topic(),
-            (Some(_), code) => self.finish(Some(PublishError::Refused(code))),
-        }
-    }
-
-    pub(super) fn on_pubrec(&mut self, msg_id: MsgId) {
-        match &mut self.publishing {
-            Some(it) if it.msg_id == msg_id => {
-                if it.stage == Stage::Offered {
-                    it.stage = Stage::Releasing;
-                    it.retry = Retry::new();
-                } else {
-                    it.retry.rearm();
-                }
-            }
-            // Of an exchange that is over: let the gateway end it too (digest A.9).
-            _ => self.reply(Reply::PubRel(msg_id)),
-        }
-    }
-
-    pub(super) fn on_pubcomp(&mut self, msg_id: MsgId) {
-        if self.is_releasing() && self.publishing.is_some_and(|it| it.msg_id == msg_id) {
-            self.finish(None);
-        } else {
-            bump(&mut self.stats.unexpected);
-        }
-    }
-
     pub(super) fn resolve(&self, topic: PublicationTopic) -> Option<TopicRef> {
         match topic {
             PublicationTopic::Name(index) => self.topics.id(index).map(TopicRef::Normal),
@@ -293,62 +246,6 @@ impl<const T: usize, const Q: usize, const P: usize> Client<T, Q, P> {
                 .retry
                 .sent(self.config.link.answer_by(now, &mut self.rng));
         }
-    }
-
-    /// Ends the publication in flight.
-    fn finish(&mut self, failure: Option<PublishError>) {
-        self.publishing = None;
-        self.repairs = 0;
-        let Some(place) = self.head() else {
-            return;
-        };
-        let token = self.queue.remove(place).token;
-        self.tell(
-            failure.map_or(Event::Published { token }, |reason| Event::PublishFailed {
-                token,
-                reason,
-            }),
-        );
-    }
-
-    /// Registers the name again and publishes again, a new exchange with DUP = 0, at most
-    /// `n_retry` times; other kinds of topic cannot be repaired [MQTT-SN 1.2 §6.6].
-    fn repair_topic(&mut self) {
-        let index = self
-            .head()
-            .and_then(|place| self.queue.get(place)?.topic.index());
-        match index {
-            Some(index) if self.repairs < self.config.link.n_retry => {
-                self.repairs = self.repairs.saturating_add(1);
-                self.publishing = None;
-                self.topics.unbind(index);
-            }
-            _ => self.finish(Some(PublishError::Refused(ReturnCode::InvalidTopicId))),
-        }
-    }
-
-    fn on_puback_of_qos0(&mut self, now: Instant, ack: Acknowledgement) {
-        let refused = ack.msg_id == MsgId::NONE && ack.return_code != ReturnCode::Accepted;
-        let Some(last) = self
-            .last_qos0
-            .take_if(|last| refused && last.topic_id == ack.topic_id)
-        else {
-            bump(&mut self.stats.unexpected);
-            return;
-        };
-        match (ack.return_code, last.index) {
-            (ReturnCode::Congestion, _) => self.hold(RequestClass::Publish, now),
-            (ReturnCode::InvalidTopicId, Some(index))
-                if self.topics.id(index) == Some(ack.topic_id) =>
-            {
-                self.topics.unbind(index);
-            }
-            _ => {}
-        }
-        self.tell(Event::PublishFailed {
-            token: last.token,
-            reason: PublishError::Refused(ack.return_code),
-        });
     }
 
     fn check_qos(&self, topic: Topic<'_>, qos: QoS) -> Result<(), CommandError> {

@@ -15,6 +15,8 @@ use crate::wire::{Message, PingReq};
 pub(super) struct Sleep {
     /// When to wake at the latest.
     wake_by: Instant,
+    /// Whether the gateway has confirmed the sleep.
+    confirmed: bool,
     /// Whether it shall wake as soon as no answer is waited for.
     pub(super) wake_wanted: bool,
     /// Whether something was sent since it fell asleep, so that an answer may come.
@@ -70,7 +72,7 @@ impl<const T: usize, const Q: usize, const P: usize> Client<T, Q, P> {
             return;
         };
         if sleep.wake_wanted && !self.has_request_in_flight() {
-            self.state = State::Awake(Retry::new());
+            self.start_wake(sleep.confirmed);
         } else if !self.config.publish_while_asleep && self.has_work() {
             // [MQTT-SN 1.2 §6.14]: to send, a sleeping node connects first.
             self.resume_connection();
@@ -97,7 +99,7 @@ impl<const T: usize, const Q: usize, const P: usize> Client<T, Q, P> {
         } else {
             told.min(keep_alive).percent(50)
         };
-        self.rest(now + span);
+        self.rest(now + span, confirmed);
         self.tell(Event::Asleep { confirmed });
     }
 
@@ -108,7 +110,7 @@ impl<const T: usize, const Q: usize, const P: usize> Client<T, Q, P> {
                 self.failed_wakes = 0;
                 let told = Duration::from_secs(u64::from(self.told_s));
                 let span = told.percent(80 + self.rng.below(11));
-                self.rest(now + span);
+                self.rest(now + span, true);
                 self.tell(Event::WakeFinished);
             }
             _ => bump(&mut self.stats.unexpected),
@@ -132,7 +134,7 @@ impl<const T: usize, const Q: usize, const P: usize> Client<T, Q, P> {
             .percent(10)
             .max(self.config.link.t_retry.saturating_mul(2))
             .min(told.percent(50));
-        self.rest(now + gap);
+        self.rest(now + gap, true);
     }
 
     pub(super) fn send_ping(&mut self, now: Instant, buf: &mut [u8]) -> Option<Transmit> {
@@ -160,9 +162,22 @@ impl<const T: usize, const Q: usize, const P: usize> Client<T, Q, P> {
         }
     }
 
-    const fn rest(&mut self, wake_by: Instant) {
+    /// Wakes by PINGREQ; by CONNECT where the gateway may not know of the sleep, since it would
+    /// answer the ping of an active node and still lose it by its keep-alive time.
+    fn start_wake(&mut self, confirmed: bool) {
+        match self.gateway {
+            Some(gateway) if !confirmed => {
+                self.end_session();
+                self.start_connect(gateway, false);
+            }
+            _ => self.state = State::Awake(Retry::new()),
+        }
+    }
+
+    const fn rest(&mut self, wake_by: Instant, confirmed: bool) {
         self.state = State::Asleep(Sleep {
             wake_by,
+            confirmed,
             wake_wanted: false,
             has_spoken: false,
         });

@@ -252,14 +252,50 @@ fn after_a_reconnection_ids_are_told_again_and_the_exchange_goes_on() {
     script.hears(NODE, &disconnect(None));
     script.hears(OTHER, &connack(ACCEPTED));
     assert_eq!(script.accepts_register(OTHER, "t"), id);
-    // The same message id, so that a node which has it already does not take it twice.
-    let again = script.hears_some(|message| match message {
-        Message::Publish(publish) => Some(publish.msg_id),
-        _ => None,
-    });
-    assert_eq!(again, msg_id);
+    // The same message id and DUP, so that a node which has it already does not take it twice.
+    assert_eq!(script.hears_publish("x", true), msg_id);
     script.says(OTHER, &Message::PubRec(msg_id));
     script.hears(OTHER, &Message::PubRel(msg_id));
+}
+
+#[test]
+fn a_pubrec_that_crosses_the_new_register_is_the_answer() {
+    let mut script = Script::new();
+    script.connected(NODE, "a", false);
+    script.subscribed(NODE, "t", QoS::ExactlyOnce);
+    script.delivery(1, "t", "x", QoS::ExactlyOnce);
+    let msg_id = script.hears_publish("x", false);
+    script.connected(NODE, "a", false);
+    let (id, register_id) = script.hears_register("t");
+    script.says(NODE, &Message::PubRec(msg_id));
+    script.hears(NODE, &Message::PubRel(msg_id));
+    script.says(NODE, &regack(id, register_id, ACCEPTED));
+    script.hears_nothing();
+    script.says(NODE, &Message::PubComp(msg_id));
+    script.requests(&UpstreamRequest::Acknowledge(DeliveryId(1)));
+}
+
+#[test]
+fn what_was_never_granted_ends_with_the_connection() {
+    let mut script = Script::new();
+    script.connected(NODE, "a", true);
+    script.says(NODE, &subscribe("t", QoS::AtLeastOnce, 5));
+    script.says(NODE, &disconnect(None));
+    script.hears(NODE, &disconnect(None));
+    // Another node, in the place that the first one left.
+    script.connected(OTHER, "b", true);
+    script.upstream(UpstreamEvent::Subscribed {
+        filter: "t".into(),
+        result: Ok(QoS::AtLeastOnce),
+    });
+    script.delivery(1, "t", "x", QoS::AtLeastOnce);
+    script.hears_nothing();
+    script.requests(&UpstreamRequest::Subscribe {
+        filter: "t".into(),
+        qos: QoS::AtLeastOnce,
+    });
+    script.requests(&UpstreamRequest::Unsubscribe { filter: "t".into() });
+    script.requests(&UpstreamRequest::Acknowledge(DeliveryId(1)));
 }
 
 #[test]

@@ -197,6 +197,25 @@ fn d40_beyond_the_window_is_congestion() {
 }
 
 #[test]
+fn a_node_that_never_releases_may_still_publish() {
+    let mut script = Script::new();
+    script.connected(NODE, "a", false);
+    let id = script.registered(NODE, "t");
+    for n in 1..=40 {
+        // It reboots in the middle of each exchange, and comes back with another id.
+        let message = publish(TopicRef::Normal(id), "x", QoS::ExactlyOnce, n);
+        script.says(NODE, &message);
+        let sent = script.publishes("t", "x", QoS::ExactlyOnce);
+        script.upstream(UpstreamEvent::Published {
+            id: sent,
+            result: Ok(()),
+        });
+        script.hears(NODE, &Message::PubRec(MsgId(n)));
+    }
+    assert_eq!(script.drops(), []);
+}
+
+#[test]
 fn a_broker_refusal_never_looks_like_an_unknown_id() {
     let mut script = Script::new();
     script.connected(NODE, "a", true);

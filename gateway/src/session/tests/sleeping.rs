@@ -156,6 +156,65 @@ fn d27_the_mailbox_is_bounded_and_what_is_left_comes_in_order() {
 }
 
 #[test]
+fn d12_a_clean_session_outlives_the_way_out_of_sleep() {
+    let mut script = Script::new();
+    script.connected(NODE, "a", true);
+    let id = script.subscribed(NODE, "t", QoS::AtLeastOnce);
+    asleep(&mut script, NODE, 60);
+    script.delivery(1, "t", "x", QoS::AtLeastOnce);
+    script.connected(NODE, "a", false);
+    assert_eq!(script.accepts_register(NODE, "t"), id);
+    let msg_id = script.hears_publish("x", false);
+    script.says(NODE, &puback(id, msg_id, ACCEPTED));
+    script.requests(&UpstreamRequest::Acknowledge(DeliveryId(1)));
+    script.says(NODE, &disconnect(None));
+    script.hears(NODE, &disconnect(None));
+    // It is not clean any more: what comes now is kept for it.
+    script.delivery(2, "t", "y", QoS::AtLeastOnce);
+    assert_eq!(script.engine.deliveries_held(), 1);
+}
+
+#[test]
+fn a_regack_out_of_sleep_is_no_reason_to_publish_into_it() {
+    for qos in [QoS::AtMostOnce, QoS::AtLeastOnce] {
+        let mut script = Script::new();
+        script.connected(NODE, "a", true);
+        script.subscribed(NODE, "#", QoS::AtLeastOnce);
+        script.delivery(1, "t", "x", qos);
+        let (id, msg_id) = script.hears_register("t");
+        asleep(&mut script, NODE, 60);
+        script.says(NODE, &regack(id, msg_id, ACCEPTED));
+        script.wait(Duration::from_secs(50));
+        script.hears_nothing();
+        script.says(NODE, &ping("a"));
+        let msg_id = script.hears_publish("x", false);
+        if qos == QoS::AtLeastOnce {
+            script.says(NODE, &puback(id, msg_id, ACCEPTED));
+        }
+        script.hears(NODE, &Message::PingResp);
+    }
+}
+
+#[test]
+fn a_pubrec_out_of_sleep_is_answered_once() {
+    let mut script = Script::new();
+    script.connected(NODE, "a", true);
+    script.subscribed(NODE, "t", QoS::ExactlyOnce);
+    script.delivery(1, "t", "x", QoS::ExactlyOnce);
+    let msg_id = script.hears_publish("x", false);
+    asleep(&mut script, NODE, 60);
+    script.says(NODE, &Message::PubRec(msg_id));
+    script.hears(NODE, &Message::PubRel(msg_id));
+    script.wait(Duration::from_secs(50));
+    script.hears_nothing();
+    script.says(NODE, &ping("a"));
+    script.hears(NODE, &Message::PubRel(msg_id));
+    script.says(NODE, &Message::PubComp(msg_id));
+    script.hears(NODE, &Message::PingResp);
+    script.requests(&UpstreamRequest::Acknowledge(DeliveryId(1)));
+}
+
+#[test]
 fn d31_a_sleeper_is_followed_to_its_new_place() {
     let mut script = Script::new();
     script.connected(NODE, "a", true);

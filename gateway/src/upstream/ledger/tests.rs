@@ -146,3 +146,23 @@ fn a_poisonous_publication_is_found_and_given_up() {
     assert!(ledger.is_empty());
     assert_eq!(ledger.suspects, 0);
 }
+
+#[test]
+fn connections_that_finish_nothing_carry_less_and_less_until_one_does() {
+    let mut ledger = ledger(20, QoS::AtLeastOnce);
+    let mut carried = Vec::new();
+    for _ in 0..5 {
+        let _ = ledger.resume(false);
+        let mut id = 0;
+        while ledger.next(8).is_some() {
+            id += 1;
+            ledger.start(id);
+        }
+        carried.push(id);
+    }
+    assert_eq!(carried, [8, 4, 2, 1, 1]);
+    assert_eq!(published(ledger.puback(1, 0)), 0);
+    let _ = ledger.resume(false);
+    start(&mut ledger, 1..=2);
+    assert_eq!(ledger.next(8), None);
+}

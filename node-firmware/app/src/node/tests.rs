@@ -22,6 +22,9 @@ fn minutes(minutes: u64) -> Instant {
     Instant::from_millis(1000) + Duration::from_secs(60 * minutes)
 }
 
+/// So that the last cycle of a test is complete.
+const HALF_A_MINUTE: Duration = Duration::from_secs(30);
+
 fn readings(world: &Inner) -> Vec<Reading> {
     payloads(world, "readings/node-1")
         .map(|payload| Reading::decode(payload).unwrap())
@@ -49,8 +52,7 @@ fn sequences(world: &World) -> Vec<u32> {
 fn a_node_reports_once_an_interval_and_sleeps_in_between() {
     let world = World::new(&settings(), 1);
     let mut node = world.node();
-    // Half a minute more, so that the last cycle is complete.
-    let end = minutes(9) + Duration::from_secs(30);
+    let end = minutes(9) + HALF_A_MINUTE;
     assert_eq!(world.run(node.run(), end), None);
     world.with(|w| {
         let readings = readings(w);
@@ -77,7 +79,7 @@ fn a_gateway_that_wants_a_connection_for_each_reading_gets_one() {
     let world = World::new(&settings, 1);
     world.with(|w| w.gateway.mailbox.push_back(b"#3 led on".to_vec()));
     let mut node = world.node();
-    let end = minutes(9) + Duration::from_secs(30);
+    let end = minutes(9) + HALF_A_MINUTE;
     assert_eq!(world.run(node.run(), end), None);
     world.with(|w| {
         assert_eq!(readings(w).len(), 10);
@@ -294,17 +296,19 @@ fn on_a_lossy_link_every_reading_and_command_arrives() {
 #[test]
 fn a_radio_that_cannot_be_switched_on_is_tried_with_each_reading_only() {
     let world = World::new(&settings(), 1);
-    world.with(|w| w.radio_broken = true);
     let mut node = world.node();
-    assert_eq!(
-        world.run(node.run(), minutes(9) + Duration::from_secs(30)),
-        None
-    );
-    assert_eq!(node.stats().radio_errors, 10);
-    assert_eq!(world.with(|w| w.power_ups), 10);
+    assert_eq!(world.run(node.run(), minutes(2) + HALF_A_MINUTE), None);
+    assert_eq!(sequences(&world), [0, 1, 2]);
+    // Longer than the gateway was told that the node sleeps: the protocol machine wants to
+    // wake, and must wait.
+    world.with(|w| (w.radio_broken, w.power_ups) = (true, 0));
+    assert_eq!(world.run(node.run(), minutes(12) + HALF_A_MINUTE), None);
+    // One at the start of this call, and one for each of ten readings.
+    assert_eq!(world.with(|w| w.power_ups), 11);
+    assert_eq!(node.stats().radio_errors, 11);
     world.with(|w| w.radio_broken = false);
-    assert_eq!(world.run(node.run(), minutes(12)), None);
-    assert!(sequences(&world).len() >= 12);
+    assert_eq!(world.run(node.run(), minutes(13) + HALF_A_MINUTE), None);
+    assert!(sequences(&world).iter().copied().eq(0..14));
 }
 
 #[test]

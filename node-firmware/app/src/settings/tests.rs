@@ -1,4 +1,16 @@
+use proptest::prelude::*;
+
 use super::*;
+
+proptest! {
+    #[test]
+    fn any_payload_is_valid_settings_or_an_error(payload in prop::collection::vec(any::<u8>(), 0..96)) {
+        if let Ok(settings) = Settings::from_payload(&payload) {
+            prop_assert_eq!(settings.validate(), Ok(()));
+            prop_assert!(settings.client_config().is_ok());
+        }
+    }
+}
 
 fn settings() -> Settings {
     Settings::new("pump-7").unwrap()
@@ -66,7 +78,7 @@ fn topics_follow_the_client_id_unless_they_are_set() {
 #[test]
 fn every_bad_setting_is_named() {
     type Spoil = fn(&mut Settings);
-    let cases: [(Spoil, SettingsError); 14] = [
+    let cases: [(Spoil, SettingsError); 16] = [
         (|s| s.client_id.clear(), SettingsError::ClientId),
         (
             |s| s.client_id = "a\nb".try_into().unwrap(),
@@ -90,6 +102,14 @@ fn every_bad_setting_is_named() {
         (|s| s.sleep_s = 0, SettingsError::Sleep),
         (|s| s.retry_ms = 9, SettingsError::Retry),
         (|s| s.mtu = 257, SettingsError::Mtu),
+        (|s| s.mtu = 39, SettingsError::Mtu),
+        (
+            |s| {
+                s.mtu = 64;
+                s.command_topic = Some(Topic::Name("t".repeat(59).as_str().try_into().unwrap()));
+            },
+            SettingsError::Mtu,
+        ),
         (
             |s| s.radio = RadioSettings::Serial { baud: 10 },
             SettingsError::Baud,

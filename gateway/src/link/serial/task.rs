@@ -1,0 +1,282 @@
+//! The task of a serial link: it opens the device, serves it, and opens it again.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use bytes::Bytes;
+use shared::frame::{FrameReader, FrameStats};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
+use tokio::sync::mpsc;
+use tokio::time::MissedTickBehavior;
+use tokio_serial::{SerialPortBuilderExt, SerialStream};
+
+use super::super::clock::Clock;
+use super::super::pool::Pool;
+use super::super::stats::{DropReason, add};
+use super::super::{Batch, Link};
+use super::Line;
+use super::trouble::Trouble;
+use crate::config::{MAX_MESSAGE_CEILING, SerialConfig};
+use crate::drop_log::DropLog;
+use crate::session::Peer;
+
+/// The task of the link.
+pub(super) struct Task {
+    path: PathBuf,
+    baud: u32,
+    link: Link,
+    line: Arc<Line>,
+    queued: mpsc::UnboundedReceiver<Bytes>,
+    frames: FrameReader<MAX_MESSAGE_CEILING>,
+    pool: Pool,
+    clock: Clock,
+    drops: DropLog,
+    /// The pause before the device is opened again.
+    pause: Duration,
+    /// What was last said of a device that cannot be opened.
+    told: String,
+}
+
+/// Why a line is not served any more.
+enum End {
+    /// The device or its other end is gone.
+    HungUp(io::Error),
+    /// The driver has no ear any more.
+    DriverGone,
+}
+
+impl Task {
+    pub(super) fn new(
+        link: Link,
+        config: &SerialConfig,
+        line: Arc<Line>,
+        queued: mpsc::UnboundedReceiver<Bytes>,
+    ) -> Self {
+        Self {
+            path: config.path.clone(),
+            baud: config.baud,
+            link,
+            line,
+            queued,
+            frames: FrameReader::new(),
+            pool: Pool::default(),
+            clock: Clock::start(),
+            drops: DropLog::default(),
+            pause: REOPEN_MIN,
+            told: String::new(),
+        }
+    }
+
+    pub(super) async fn run(mut self) {
+        let inbound = self.link.inbound.clone();
+        loop {
+            match self.open() {
+                Ok(port) => match self.serve(port).await {
+                    End::HungUp(error) => self.tell_lost(&error),
+                    End::DriverGone => return,
+                },
+                Err(error) => self.tell_absent(&error),
+            }
+            self.drop_queued();
+            tokio::select! {
+                () = tokio::time::sleep(self.pause) => {}
+                () = inbound.closed() => return,
+            }
+            self.pause = (self.pause * 2).min(REOPEN_MAX);
+        }
+    }
+
+    fn open(&mut self) -> tokio_serial::Result<SerialStream> {
+        let port = tokio_serial::new(self.path.to_string_lossy(), self.baud).open_native_async()?;
+        let path = self.path.display();
+        tracing::info!(link = %self.link.name, %path, baud = self.baud, "line open");
+        add(&self.line.stats.opened, 1);
+        self.told.clear();
+        self.frames.reset();
+        Ok(port)
+    }
+
+    /// Carries datagrams both ways until the line or the driver is gone.
+    async fn serve(&mut self, port: SerialStream) -> End {
+        let (mut reader, writer) = tokio::io::split(port);
+        let octets_before = self.frames.stats().octets;
+        let inbound = self.link.inbound.clone();
+        let mut ear = Ear {
+            link: &self.link,
+            frames: &mut self.frames,
+            pool: &mut self.pool,
+            clock: self.clock,
+            drops: &mut self.drops,
+        };
+        self.line.is_up.store(true, Ordering::Release);
+        let end = tokio::select! {
+            end = ear.listen(&mut reader) => end,
+            error = write_queued(writer, &mut self.queued, &self.line) => End::HungUp(error),
+            () = inbound.closed() => End::DriverGone,
+        };
+        self.line.is_up.store(false, Ordering::Release);
+        // A device that opens and gives nothing is no better than an absent one.
+        if self.frames.stats().octets > octets_before {
+            self.pause = REOPEN_MIN;
+        }
+        end
+    }
+
+    fn tell_lost(&self, error: &io::Error) {
+        let path = self.path.display();
+        tracing::warn!(link = %self.link.name, %path, %error, "line lost; it will be opened again");
+    }
+
+    /// Says why the device cannot be opened, once for each reason in a row.
+    fn tell_absent(&mut self, error: &tokio_serial::Error) {
+        let trouble = Trouble::new(&self.path, error).to_string();
+        if trouble != self.told {
+            tracing::warn!(link = %self.link.name, "{trouble}; it will be tried again");
+            self.told = trouble;
+        }
+    }
+
+    /// Drops what was queued for a line that is gone.
+    fn drop_queued(&mut self) {
+        let now = self.clock.now();
+        while let Ok(frame) = self.queued.try_recv() {
+            let frame = InHand::new(frame, &self.line);
+            let reason = DropReason::LineDown;
+            self.line.stats.dropped(reason, 1);
+            let who = &self.link.name;
+            self.drops.warn(now, reason.name(), who, frame.octets.len());
+        }
+        self.drops.flush(now);
+    }
+}
+
+/// The receiving side while the line is open.
+struct Ear<'a> {
+    link: &'a Link,
+    frames: &'a mut FrameReader<MAX_MESSAGE_CEILING>,
+    pool: &'a mut Pool,
+    clock: Clock,
+    drops: &'a mut DropLog,
+}
+
+impl Ear<'_> {
+    async fn listen(&mut self, port: &mut ReadHalf<SerialStream>) -> End {
+        let mut bytes = vec![0; READ_LEN];
+        let mut tick = tokio::time::interval(FLUSH_INTERVAL);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            let read = tokio::select! {
+                read = port.read(&mut bytes) => read,
+                _ = tick.tick() => {
+                    self.drops.flush(self.clock.now());
+                    continue;
+                }
+            };
+            let len = match read {
+                // The other end has hung up: neither an error nor the end of anything else.
+                Ok(0) => return End::HungUp(io::ErrorKind::UnexpectedEof.into()),
+                Ok(len) => len,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => return End::HungUp(error),
+            };
+            let batch = self.batch(&bytes[..len]);
+            if !batch.is_empty() && self.link.inbound.send(batch).await.is_err() {
+                return End::DriverGone;
+            }
+        }
+    }
+
+    /// Turns octets of the line into the datagrams that they complete.
+    fn batch(&mut self, mut bytes: &[u8]) -> Batch {
+        let mut batch = Batch::new();
+        let before = *self.frames.stats();
+        let (mut oversize, mut largest) = (0, 0);
+        while let Some(datagram) = self.frames.feed(&mut bytes) {
+            // [MQTT-SN 1.2 §5.2.1] D-02
+            if datagram.len() > self.link.max_message {
+                oversize += 1;
+                largest = largest.max(datagram.len());
+                continue;
+            }
+            self.link.stats.received(datagram.len(), 0);
+            let binding = self.link.binding(Peer::Line);
+            batch.push((binding, self.pool.copy(datagram)));
+        }
+        let after = *self.frames.stats();
+        add(
+            &self.link.stats.line_octets_in,
+            after.octets - before.octets,
+        );
+        self.dropped(DropReason::Oversize, largest, oversize);
+        self.count_broken(&before, &after);
+        batch
+    }
+
+    fn count_broken(&mut self, before: &FrameStats, after: &FrameStats) {
+        for (reason, count) in [
+            (DropReason::Crc, after.crc_errors - before.crc_errors),
+            (DropReason::Cobs, after.cobs_errors - before.cobs_errors),
+            (DropReason::TooShort, after.too_short - before.too_short),
+            (DropReason::Overrun, after.overruns - before.overruns),
+        ] {
+            self.dropped(reason, 0, count);
+        }
+    }
+
+    fn dropped(&mut self, reason: DropReason, octets: usize, count: u64) {
+        self.link.stats.dropped(reason, count);
+        let now = self.clock.now();
+        let who = &self.link.name;
+        self.drops.warn_many(now, reason.name(), who, octets, count);
+    }
+}
+
+/// A frame out of the queue; it counts as waiting until it is dropped, written or not.
+struct InHand<'a> {
+    octets: Bytes,
+    line: &'a Line,
+}
+
+impl<'a> InHand<'a> {
+    const fn new(octets: Bytes, line: &'a Line) -> Self {
+        Self { octets, line }
+    }
+}
+
+impl Drop for InHand<'_> {
+    fn drop(&mut self) {
+        let octets = self.octets.len();
+        if self.line.backlog.fetch_sub(octets, Ordering::AcqRel) == octets {
+            self.line.emptied.notify_waiters();
+        }
+    }
+}
+
+/// Writes frames as fast as the line takes them; returns why it takes no more.
+async fn write_queued(
+    mut port: WriteHalf<SerialStream>,
+    queued: &mut mpsc::UnboundedReceiver<Bytes>,
+    line: &Line,
+) -> io::Error {
+    while let Some(frame) = queued.recv().await {
+        let frame = InHand::new(frame, line);
+        if let Err(error) = port.write_all(&frame.octets).await {
+            return error;
+        }
+        add(&line.stats.line_octets_out, frame.octets.len() as u64);
+    }
+    // The handle is gone; the task is being ended.
+    std::future::pending().await
+}
+
+/// The first pause before a device is opened again.
+const REOPEN_MIN: Duration = Duration::from_millis(100);
+/// The longest pause before a device is opened again.
+const REOPEN_MAX: Duration = Duration::from_secs(5);
+/// The octets read at once: what a kernel's line buffer holds.
+const READ_LEN: usize = 4096;
+/// The time between two looks for summaries that are due.
+const FLUSH_INTERVAL: Duration = Duration::from_secs(1);

@@ -1,0 +1,152 @@
+//! The receiving side of a UDP link.
+
+use std::io::{self, IoSliceMut};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use quinn_udp::{BATCH_SIZE, RecvMeta};
+use tokio::io::Interest;
+use tokio::time::MissedTickBehavior;
+
+use super::super::clock::Clock;
+use super::super::kernel::KernelDrops;
+use super::super::pool::Pool;
+use super::super::stats::DropReason;
+use super::super::{Batch, Link};
+use super::{Port, header_octets};
+use crate::drop_log::DropLog;
+use crate::session::Peer;
+
+/// The task that reads the socket.
+pub(super) struct Reader {
+    link: Link,
+    port: Arc<Port>,
+    /// One slot of one octet more than a datagram may have for each of a batch: what fills
+    /// its slot was too large.
+    slots: Vec<u8>,
+    metas: [RecvMeta; BATCH_SIZE],
+    pool: Pool,
+    kernel: Option<KernelDrops>,
+    clock: Clock,
+    drops: DropLog,
+}
+
+impl Reader {
+    pub(super) fn new(link: Link, port: Arc<Port>) -> Self {
+        let kernel = KernelDrops::of(&port.socket, port.local.is_ipv6());
+        if let Err(error) = &kernel {
+            tracing::warn!(link = %link.name, %error, "datagrams that the kernel drops are not counted");
+        }
+        Self {
+            slots: vec![0; BATCH_SIZE * (link.max_message + 1)],
+            metas: [RecvMeta::default(); BATCH_SIZE],
+            pool: Pool::default(),
+            kernel: kernel.ok(),
+            clock: Clock::start(),
+            drops: DropLog::default(),
+            link,
+            port,
+        }
+    }
+
+    pub(super) async fn run(mut self) {
+        let mut tick = tokio::time::interval(KERNEL_DROPS_INTERVAL);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let inbound = self.link.inbound.clone();
+        loop {
+            let received = tokio::select! {
+                received = receive(&self.port, &mut self.slots, &mut self.metas, self.link.max_message + 1) => received,
+                _ = tick.tick() => {
+                    self.count_kernel_drops();
+                    continue;
+                }
+                () = inbound.closed() => return,
+            };
+            match received {
+                Ok(count) => {
+                    let batch = self.batch(count);
+                    if !batch.is_empty() && inbound.send(batch).await.is_err() {
+                        return;
+                    }
+                }
+                Err(error) => {
+                    // A lasting error comes ten times a second; its lines must not.
+                    if self.drops.record(self.clock.now(), READ_ERROR, 1) {
+                        tracing::warn!(link = %self.link.name, %error, "cannot read the socket");
+                    }
+                    tokio::time::sleep(READ_ERROR_PAUSE).await;
+                }
+            }
+        }
+    }
+
+    /// Turns what one call has read into a batch.
+    fn batch(&mut self, count: usize) -> Batch {
+        let mut batch = Batch::with_capacity(count);
+        let slot_len = self.link.max_message + 1;
+        for index in 0..count {
+            let meta = self.metas[index];
+            if let (Some(mut replies), Some(own)) = (self.port.replies(), meta.dst_ip) {
+                replies.learn(meta.addr, own);
+            }
+            if meta.len == 0 {
+                self.dropped(DropReason::Empty, meta.addr, 0);
+                continue;
+            }
+            // [MQTT-SN 1.2 §5.2.1] D-02
+            if meta.len > self.link.max_message {
+                self.dropped(DropReason::Oversize, meta.addr, meta.len);
+                continue;
+            }
+            let slot = index * slot_len;
+            let datagram = self.pool.copy(&self.slots[slot..slot + meta.len]);
+            let line_octets = meta.len + header_octets(meta.addr);
+            self.link.stats.received(meta.len, line_octets);
+            let binding = self.link.binding(Peer::Socket(meta.addr));
+            batch.push((binding, datagram));
+        }
+        batch
+    }
+
+    fn dropped(&mut self, reason: DropReason, who: SocketAddr, octets: usize) {
+        self.link.stats.dropped(reason, 1);
+        let who = format_args!("{}/{who}", self.link.name);
+        self.drops
+            .warn(self.clock.now(), reason.name(), who, octets);
+    }
+
+    fn count_kernel_drops(&mut self) {
+        let now = self.clock.now();
+        if let Some(count) = self.kernel.as_mut().and_then(|kernel| kernel.poll().ok()) {
+            let reason = DropReason::KernelBuffer;
+            self.link.stats.dropped(reason, count);
+            let who = &self.link.name;
+            self.drops.warn_many(now, reason.name(), who, 0, count);
+        }
+        self.drops.flush(now);
+    }
+}
+
+/// Reads up to a batch of datagrams with one system call.
+async fn receive(
+    port: &Port,
+    slots: &mut [u8],
+    metas: &mut [RecvMeta; BATCH_SIZE],
+    slot_len: usize,
+) -> io::Result<usize> {
+    let read = || {
+        let mut slots = slots.chunks_exact_mut(slot_len);
+        let mut buffers: [IoSliceMut<'_>; BATCH_SIZE] =
+            std::array::from_fn(|_| IoSliceMut::new(slots.next().unwrap_or_default()));
+        port.state.recv((&port.socket).into(), &mut buffers, metas)
+    };
+    port.socket.async_io(Interest::READABLE, read).await
+}
+
+/// The time between two looks at the kernel's drop counter.
+const KERNEL_DROPS_INTERVAL: Duration = Duration::from_secs(1);
+/// What errors of the socket are counted as in the log.
+const READ_ERROR: &str = "read_error";
+/// The pause after an error of the socket, so that a lasting one does not spin.
+const READ_ERROR_PAUSE: Duration = Duration::from_millis(100);

@@ -1,0 +1,222 @@
+//! What comes in: from the engine by commands, from the broker by packets.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+use rumqttc::v5::mqttbytes::v5::{Packet, PubCompReason, PubRecReason, Publish, SubAck};
+use shared::wire::QoS;
+use tokio::time::Instant;
+
+use super::super::connection::{Connection, Sent};
+use super::super::deliveries::{Ack, Arrival};
+use super::super::ledger::{Answer, Settled, cost, is_reliable, refusal};
+use super::super::limits::{
+    TOPIC_FILTER_INVALID, TOPIC_NAME_INVALID, from_mqtt, granted, is_topic_filter, is_topic_name,
+    puback_code, pubrec_code,
+};
+use super::super::stats::Counters;
+use super::super::subscriptions::Asked;
+use super::{Command, Task};
+use crate::session::{Publication, PublicationId, Refusal, UpstreamEvent, UpstreamRequest};
+
+impl Task {
+    pub(super) fn take(&mut self, command: Command) {
+        match command {
+            Command::Close(by) => self.close_by = Some(by),
+            Command::Request(UpstreamRequest::Publish { id, publication }) => {
+                self.take_publication(id, publication);
+            }
+            Command::Request(UpstreamRequest::Subscribe { filter, qos }) => {
+                if is_topic_filter(&filter) {
+                    self.subscriptions.subscribe(filter, qos);
+                } else {
+                    let refused = Err(Refusal::Denied(TOPIC_FILTER_INVALID));
+                    self.answer_subscription(filter, refused);
+                }
+            }
+            Command::Request(UpstreamRequest::Unsubscribe { filter }) => {
+                for _ in 0..self.subscriptions.unsubscribe(filter.clone()) {
+                    self.answer_subscription(filter.clone(), Err(Refusal::Busy));
+                }
+            }
+            Command::Request(UpstreamRequest::Acknowledge(id)) => {
+                if !self.deliveries.acknowledge(id) {
+                    Counters::add(&self.counters.late_acks);
+                }
+            }
+        }
+    }
+
+    fn take_publication(&mut self, id: PublicationId, publication: Publication) {
+        if !is_topic_name(&publication.topic) {
+            let refused = Settled {
+                id,
+                result: Err(Refusal::Denied(TOPIC_NAME_INVALID)),
+                cost: cost(&publication),
+            };
+            if is_reliable(&publication) {
+                self.settle(Some(refused));
+            } else {
+                Counters::add(&self.counters.refused);
+                self.counters.finished(refused.cost);
+            }
+            return;
+        }
+        self.ledger.push(id, publication);
+        if !self.counters.connected.load(Relaxed) {
+            self.trim_fleeting();
+        }
+    }
+
+    pub(super) fn trim_fleeting(&mut self) {
+        while let Some(dropped) = self.ledger.drop_fleeting(self.qos0_len_max) {
+            Counters::add(&self.counters.dropped_qos0);
+            self.counters.finished(cost(&dropped));
+        }
+    }
+
+    pub(super) fn sent(&self, sent: Sent) {
+        match sent {
+            Sent::Publish(_) => Counters::add(&self.counters.published),
+            Sent::Fleeting(cost) => {
+                Counters::add(&self.counters.published);
+                self.counters.finished(cost);
+            }
+            _ => {}
+        }
+    }
+
+    pub(super) fn heard(&mut self, connection: &mut Connection, packet: Packet) {
+        match packet {
+            Packet::Publish(publish) => self.delivered(&publish),
+            Packet::PubAck(puback) => {
+                let answer = self.ledger.puback(puback.pkid, puback_code(puback.reason));
+                self.answered(connection, puback.pkid, answer);
+            }
+            Packet::PubRec(pubrec) => {
+                if !matches!(
+                    pubrec.reason,
+                    PubRecReason::Success | PubRecReason::NoMatchingSubscribers
+                ) {
+                    connection.leaked();
+                }
+                let answer = self.ledger.pubrec(pubrec.pkid, pubrec_code(pubrec.reason));
+                self.answered(connection, pubrec.pkid, answer);
+            }
+            Packet::PubComp(pubcomp) => {
+                if pubcomp.reason != PubCompReason::Success {
+                    connection.leaked();
+                }
+                let answer = self.ledger.pubcomp(pubcomp.pkid);
+                self.answered(connection, pubcomp.pkid, answer);
+            }
+            Packet::PubRel(pubrel) => self.deliveries.released(pubrel.pkid),
+            Packet::SubAck(suback) => self.subscribed(&suback),
+            Packet::UnsubAck(unsuback) => self.subscriptions.unsuback(unsuback.pkid),
+            _ => {}
+        }
+    }
+
+    fn answered(&mut self, connection: &mut Connection, id: u16, answer: Answer) {
+        match answer {
+            Answer::Settled(settled) => self.settle(Some(settled)),
+            Answer::Open => {}
+            Answer::Again => {
+                Counters::add(&self.counters.resent);
+                connection.avoid(id);
+            }
+            Answer::Unknown => tracing::debug!(id, "the broker answers what was not asked"),
+        }
+    }
+
+    pub(super) fn settle(&mut self, settled: Option<Settled>) {
+        let Some(Settled { id, result, cost }) = settled else {
+            return;
+        };
+        self.counters.finished(cost);
+        match result {
+            Ok(()) => Counters::add(&self.counters.acknowledged),
+            Err(refusal) => {
+                Counters::add(&self.counters.refused);
+                let text = format!("{refusal:?}");
+                if let Some(more) = self.log.refused.pass(Instant::now(), &text) {
+                    tracing::warn!(
+                        broker = self.broker,
+                        ?refusal,
+                        publication = id.0,
+                        more,
+                        "the upstream has refused a publication"
+                    );
+                }
+            }
+        }
+        self.tell(UpstreamEvent::Published { id, result });
+    }
+
+    fn subscribed(&mut self, suback: &SubAck) {
+        let mut codes = suback.return_codes.iter();
+        for asked in self.subscriptions.suback(suback.pkid) {
+            let Asked {
+                filter, answers, ..
+            } = asked;
+            let result = codes.next().map_or(Err(0x80), |code| granted(*code));
+            if let Err(code) = result {
+                Counters::add(&self.counters.refused_subscriptions);
+                self.subscriptions.refused(&filter);
+                tracing::warn!(
+                    broker = self.broker, %filter, code, "the upstream has refused a subscription"
+                );
+            }
+            for _ in 0..answers {
+                self.answer_subscription(filter.clone(), result.map_err(refusal));
+            }
+        }
+    }
+
+    pub(super) fn answer_subscription(&self, filter: Arc<str>, result: Result<QoS, Refusal>) {
+        self.tell(UpstreamEvent::Subscribed { filter, result });
+    }
+
+    fn delivered(&mut self, publish: &Publish) {
+        let qos = from_mqtt(publish.qos);
+        let id = if qos == QoS::AtMostOnce {
+            if self.counters.unfetched_qos0.load(Relaxed) >= UNFETCHED_QOS0_MAX {
+                return Counters::add(&self.counters.dropped_deliveries);
+            }
+            None
+        } else {
+            let packet_id = publish.pkid;
+            match self.deliveries.arrived(Ack { packet_id, qos }, publish.dup) {
+                Arrival::New(id) => Some(id),
+                Arrival::Duplicate => {
+                    return Counters::add(&self.counters.duplicate_deliveries);
+                }
+            }
+        };
+        let topic = std::str::from_utf8(&publish.topic).unwrap_or_default();
+        if topic.is_empty() {
+            // No node could be told what it is about; unacknowledged, it would come again.
+            Counters::add(&self.counters.unusable_deliveries);
+            if let Some(id) = id {
+                self.deliveries.acknowledge(id);
+            }
+            return;
+        }
+        if id.is_none() {
+            self.counters.unfetched_qos0.fetch_add(1, Relaxed);
+        }
+        Counters::add(&self.counters.deliveries);
+        self.tell(UpstreamEvent::Delivery {
+            id,
+            publication: Publication {
+                topic: topic.into(),
+                payload: publish.payload.clone(),
+                qos,
+                retain: publish.retain,
+            },
+        });
+    }
+}
+
+/// QoS 0 publications waiting for the engine; it has stopped long before they are so many.
+const UNFETCHED_QOS0_MAX: usize = 10_000;

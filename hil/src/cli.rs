@@ -235,6 +235,9 @@ fn run_one(scenario: &dyn Scenario, rig: &mut dyn Rig, args: &RunArgs, seed: u64
     };
     let played = scenario::run(scenario, rig, &setup, &mut progress);
     let (recording, verdict) = played.with_context(|| format!("seed {seed}"))?;
+    if !verdict.passed {
+        eprintln!("the gateway said last:\n{}", recording.gateway_log);
+    }
     let report = RunReport {
         scenario: scenario.name(),
         rig: rig.name(),

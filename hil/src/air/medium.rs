@@ -1,12 +1,15 @@
 //! The air between real lines: the sockets of emulated serial ports and the gateway's
 //! pseudo-terminal.
 
+use std::fs::{File, OpenOptions};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use nix::fcntl::OFlag;
 use shared::fault::FaultStats;
 use shared::time::Instant;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -130,11 +133,9 @@ async fn carry(
     mut stopped: oneshot::Receiver<()>,
 ) -> Result<()> {
     let (heard_by_air, mut heard) = mpsc::channel(1024);
-    // The device's own end stays open here, so that a gateway that leaves does not hang up.
-    let (terminal, device) = pseudo_terminal()?;
-    let path = device.name().context("the pseudo-terminal has no name")?;
+    let (terminal, path, _device) = pseudo_terminal()?;
     let gateway = attach(Source::Gateway, terminal, &heard_by_air);
-    opened.send(path.into())?;
+    opened.send(path)?;
     let mut nodes = Vec::new();
     for (index, path) in node_sockets.iter().enumerate() {
         let socket = tokio::select! {
@@ -174,11 +175,19 @@ impl Shared {
     }
 }
 
-/// Opens a pseudo-terminal; the device may be opened again by its path.
-fn pseudo_terminal() -> Result<(SerialStream, SerialStream)> {
-    let (terminal, mut device) = SerialStream::pair().context("no pseudo-terminal")?;
-    device.set_exclusive(false)?;
-    Ok((terminal, device))
+/// Opens a pseudo-terminal: our end of it, the path of the device at the other end, and that
+/// device held open, so that a gateway that leaves does not hang up.
+fn pseudo_terminal() -> Result<(SerialStream, PathBuf, File)> {
+    let (terminal, device) = SerialStream::pair().context("no pseudo-terminal")?;
+    let path = PathBuf::from(device.name().context("the pseudo-terminal has no name")?);
+    let held = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .custom_flags(OFlag::O_NOCTTY.bits())
+        .open(&path)?;
+    // As a serial port it is locked, and the gateway's to open.
+    drop(device);
+    Ok((terminal, path, held))
 }
 
 /// Reads and writes a line by tasks of their own; returns the queue of what is to be written.
@@ -235,4 +244,44 @@ async fn wait_until(epoch: tokio::time::Instant, due: Option<Instant>) {
 
 fn instant(since_epoch: Duration) -> Instant {
     Instant::from_millis(u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::os::unix::net::UnixListener;
+
+    use shared::fault::FaultProfile;
+    use shared::frame::{Lead, encode};
+    use shared::wire::NodeId;
+
+    use super::*;
+
+    #[test]
+    fn frames_go_from_a_nodes_socket_to_the_gateways_device_and_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let socket = folder.path().join("line");
+        let listener = UnixListener::bind(&socket).unwrap();
+        let node_id = NodeId::new(&[1]).unwrap();
+        let air = Air::new(FaultProfile::perfect(), 1, &[node_id]);
+        let mut medium = Medium::start(air, vec![socket]).unwrap();
+        let (mut node, _) = listener.accept().unwrap();
+        let mut gateway = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .open(medium.gateway_path())
+            .unwrap();
+
+        let mut frame = [0; 32];
+        let len = encode(b"\x02\x17", Lead::Delimiter, &mut frame).unwrap();
+        let mut heard = vec![0; len];
+        node.write_all(&frame[..len]).unwrap();
+        gateway.read_exact(&mut heard).unwrap();
+        assert_eq!(heard, frame[..len]);
+        gateway.write_all(&frame[..len]).unwrap();
+        node.read_exact(&mut heard).unwrap();
+        assert_eq!(heard, frame[..len]);
+        assert_eq!((medium.clogged(), medium.tallies()[0].up_frames), (0, 1));
+        medium.stop().unwrap();
+    }
 }

@@ -15,6 +15,8 @@ pub struct Recording {
     pub nodes: Vec<NodeRecord>,
     /// Frames that the rig itself lost; a run with any says nothing.
     pub rig_lost: u64,
+    /// The end of the gateway's log; it is shown where the run failed, and not judged.
+    pub gateway_log: String,
 }
 
 /// What was seen of one node.
@@ -270,7 +272,7 @@ mod tests {
         change(&mut node);
         let verdict = judge(&Recording {
             nodes: vec![node],
-            rig_lost: 0,
+            ..Recording::default()
         });
         let failures = verdict.nodes[0].failures.clone();
         assert_eq!(verdict.passed, failures.is_empty());
@@ -349,6 +351,7 @@ mod tests {
         let verdict = judge(&Recording {
             nodes: vec![node()],
             rig_lost: 1,
+            ..Recording::default()
         });
         assert!(!verdict.passed);
     }

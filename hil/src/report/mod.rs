@@ -84,7 +84,7 @@ fn row(node: &NodeVerdict) -> [String; COLUMNS] {
         node.arrived.to_string(),
         node.duplicates.to_string(),
         format!("{}/{}", node.commands_done, node.commands_sent),
-        of_air(|air| air.sleeps),
+        of_air(|air| air.wakes),
         of_air(|air| air.up_retries),
         of_air(|air| air.down_retries),
         of_air(|air| air.up_frames),
@@ -132,7 +132,7 @@ const HEAD: [&str; COLUMNS] = [
     "arrived",
     "dupl.",
     "cmds",
-    "sleeps",
+    "wakes",
     "retries up",
     "down",
     "frames up",
@@ -164,7 +164,7 @@ mod tests {
         };
         let recording = Recording {
             nodes: vec![node("node-1", vec![1, 2]), node("node-2", vec![1])],
-            rig_lost: 0,
+            ..Recording::default()
         };
         RunReport {
             scenario: "lossy-serial",

@@ -58,7 +58,9 @@ impl Scenario for LossySerial {
             gateway.process().try_wait()?.is_none(),
             "the gateway ended before the nodes did"
         );
-        watch.recording(rig)
+        let mut recording = watch.recording(rig)?;
+        recording.gateway_log = gateway.process().log().tail(LOG_LINES);
+        Ok(recording)
     }
 }
 
@@ -140,6 +142,7 @@ impl<'a> Watch<'a> {
         Ok(Recording {
             nodes: self.records(rig)?,
             rig_lost: rig.rig_lost(),
+            gateway_log: String::new(),
         })
     }
 
@@ -272,8 +275,10 @@ const RETRIES: u8 = 5;
 /// The first node's command id; the others' follow.
 const COMMAND_ID_FIRST: u32 = 101;
 /// What a run may take beside three times its intervals.
-const SLACK: Duration = Duration::from_secs(60);
+const SLACK: Duration = Duration::from_secs(20);
 /// How long what is under way may take when all nodes have ended.
 const SETTLING: Duration = Duration::from_secs(5);
-const PROGRESS_EVERY: Duration = Duration::from_secs(1);
+const PROGRESS_EVERY: Duration = Duration::from_secs(2);
+/// Lines of the gateway's log that are kept for a failed run.
+const LOG_LINES: usize = 30;
 const POLL: Duration = Duration::from_millis(50);

@@ -1,4 +1,6 @@
-//! From the text to values: the walk over the document, and what the settings ask of it.
+//! From the text to values: the walk over the document.
+
+mod section;
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -7,9 +9,11 @@ use std::path::Path;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+pub(super) use section::Section;
+
 use super::error::Finding;
-use super::schema::{self, Key, Preset};
-use super::value::{FromValue, Rule, Value};
+use super::schema::{self, Key};
+use super::value::{Rule, Value};
 
 /// The environment, as far as the configuration may look at it.
 pub(super) type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
@@ -196,106 +200,11 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// One table of the document, there or not.
-pub(super) struct Section<'r, 'a> {
-    path: String,
-    reader: &'r mut Reader<'a>,
-}
-
-impl Section<'_, '_> {
-    /// Returns the value of a key, or `default` where it is missing.
-    pub(super) fn or<T: FromValue>(&mut self, key: &str, default: T) -> T {
-        self.optional(key).unwrap_or(default)
-    }
-
-    /// Returns the value of a key that must be there, or records that it is missing.
-    pub(super) fn required<T: FromValue>(&mut self, key: &str) -> Option<T> {
-        let path = join(&self.path, key);
-        let broken = |finding: &Finding| finding.key == path;
-        if !self.reader.values.contains_key(&path) && !self.reader.findings.iter().any(broken) {
-            let span = self.reader.tables.get(&self.path).cloned();
-            let allowed = schema::KEYS
-                .iter()
-                .find(|key| key.default == Preset::Required && matches_path(key.path, &path))
-                .map_or(String::new(), |key| format!(": {}", key.rule.allowed()));
-            let message = format!("missing, and must be there{allowed}");
-            self.reader.find(span.unwrap_or(0..0), &path, message);
-        }
-        self.optional(key)
-    }
-
-    /// Returns the value of a key, where it is there and right.
-    pub(super) fn optional<T: FromValue>(&mut self, key: &str) -> Option<T> {
-        let path = join(&self.path, key);
-        let (value, span) = self.reader.values.get(&path)?;
-        let converted = T::from_value(value);
-        if converted.is_none() {
-            // The schema lets a value pass that the settings cannot hold: a fault of ours that
-            // must not turn into a default.
-            let message = "the value fits no setting".to_owned();
-            let span = span.clone();
-            self.reader.find(span, &path, message);
-        }
-        converted
-    }
-
-    /// Records that a key may not be as it is, where it is there.
-    pub(super) fn refuse(&mut self, key: &str, why: &str) {
-        let path = join(&self.path, key);
-        let Some((_, span)) = self.reader.values.get(&path) else {
-            return;
-        };
-        let span = span.clone();
-        self.reader.find(span, &path, why.to_owned());
-    }
-
-    /// Records keys that exclude each other.
-    pub(super) fn at_most_one(&mut self, keys: &[&str]) {
-        let there = |key: &&&str| self.reader.values.contains_key(&join(&self.path, key));
-        let present: Vec<&str> = keys.iter().filter(there).copied().collect();
-        for key in present.iter().skip(1) {
-            self.refuse(
-                key,
-                &format!("only one of {} may be there", keys.join(", ")),
-            );
-        }
-    }
-
-    /// Records one of two keys without the other.
-    pub(super) fn both_or_none(&mut self, a: &str, b: &str) {
-        let there = |key| self.reader.values.contains_key(&join(&self.path, key));
-        match (there(a), there(b)) {
-            (true, false) => self.refuse(a, &format!("it needs {b} beside it")),
-            (false, true) => self.refuse(b, &format!("it needs {a} beside it")),
-            _ => {}
-        }
-    }
-
-    /// Returns a variable of the environment.
-    pub(super) fn environment(&self, variable: &str) -> Option<String> {
-        (self.reader.environment)(variable)
-    }
-}
-
 fn join(table: &str, name: &str) -> String {
     if table.is_empty() {
         return name.to_owned();
     }
     format!("{table}.{name}")
-}
-
-/// Returns whether `path`, with its indices, is the one that `schema_path` stands for.
-fn matches_path(schema_path: &str, path: &str) -> bool {
-    let mut plain = String::new();
-    let mut inside = false;
-    for c in path.chars() {
-        inside = inside && c != ']';
-        if !inside {
-            plain.push(c);
-        }
-        inside = inside || c == '[';
-    }
-    plain == schema_path
 }
 
 /// Returns how many letters must change, appear or go to turn `a` into `b` (Levenshtein).
@@ -336,12 +245,5 @@ mod tests {
         assert_eq!(distance("listne", "listen"), 2);
         assert_eq!(distance("baud", "baud"), 0);
         assert_eq!(distance("", "baud"), 4);
-    }
-
-    #[test]
-    fn indices_do_not_matter_to_the_schema() {
-        assert!(matches_path("link[].name", "link[12].name"));
-        assert!(matches_path("upstream.url", "upstream.url"));
-        assert!(!matches_path("link[].name", "link.name"));
     }
 }

@@ -16,10 +16,14 @@
 //! lost its session may have lost the publication between PUBREC and PUBREL (brokers that hand
 //! it on at PUBREL do), and custody prefers a second delivery to none.
 
+mod answers;
+mod resumption;
+
 use std::collections::VecDeque;
 
 use shared::wire::QoS;
 
+pub(super) use self::answers::{Answer, Settled, refusal};
 use crate::session::{Publication, PublicationId, Refusal};
 
 /// Publications in the order they were taken, and the open exchanges by packet id.
@@ -47,30 +51,6 @@ pub(super) enum Next<'a> {
     Fleeting(&'a Publication),
     /// A QoS 1 or 2 publication, for a new exchange.
     Reliable(&'a Publication),
-}
-
-/// A publication that has left the ledger.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Settled {
-    /// The engine's name for it.
-    pub(super) id: PublicationId,
-    /// What becomes of it.
-    pub(super) result: Result<(), Refusal>,
-    /// What it took of the queue.
-    pub(super) cost: usize,
-}
-
-/// What an acknowledgement did.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Answer {
-    /// The exchange is over.
-    Settled(Settled),
-    /// The exchange goes on.
-    Open,
-    /// The packet id was taken; the publication waits for another.
-    Again,
-    /// There is no such exchange.
-    Unknown,
 }
 
 #[derive(Debug)]
@@ -196,125 +176,6 @@ impl Ledger {
         Some(self.settle(entry, Err(refusal)))
     }
 
-    /// Notes a PUBACK with a reason code.
-    pub(super) fn puback(&mut self, id: u16, code: u8) -> Answer {
-        self.answer(id, code, Stage::Sent)
-    }
-
-    /// Notes a PUBREC with a reason code.
-    pub(super) fn pubrec(&mut self, id: u16, code: u8) -> Answer {
-        if code >= FIRST_ERROR {
-            return self.answer(id, code, Stage::Sent);
-        }
-        match self.exchange(id) {
-            Some(exchange) => {
-                exchange.stage = Stage::Released;
-                Answer::Open
-            }
-            None => Answer::Unknown,
-        }
-    }
-
-    /// Notes a PUBCOMP. Its only error code says that the broker has completed the exchange
-    /// already, which is what was wanted.
-    pub(super) fn pubcomp(&mut self, id: u16) -> Answer {
-        self.answer(id, 0, Stage::Released)
-    }
-
-    /// Begins a connection, and returns the packet ids to be released again, in order.
-    pub(super) fn resume(&mut self, session_present: bool) -> Vec<u16> {
-        self.resends.clear();
-        if self.on_wire > 0 && !self.finished_some {
-            self.pace = (self.pace / 2).max(1);
-        }
-        self.finished_some = false;
-        self.on_wire = 0;
-        let mut open: Vec<(u64, u16, Stage)> = Vec::new();
-        for (id, slot) in (0_u16..).zip(&mut self.exchanges) {
-            if let Some(exchange) = slot {
-                exchange.on_wire = false;
-                open.push((exchange.entry.seq, id, exchange.stage));
-            }
-        }
-        open.sort_unstable_by_key(|(seq, _, _)| *seq);
-        if !session_present {
-            self.start_over(&open);
-            return Vec::new();
-        }
-        self.resends = ids_in(&open, Stage::Sent).collect();
-        ids_in(&open, Stage::Released).collect()
-    }
-
-    /// Takes the next PUBLISH to be sent again with DUP, if `window` allows.
-    pub(super) fn next_resend(&mut self, window: usize) -> Option<(u16, &Publication)> {
-        if self.on_wire >= self.narrowed(window) {
-            return None;
-        }
-        let id = self.resends.pop_front()?;
-        self.on_wire += 1;
-        let exchange = self.exchanges.get_mut(usize::from(id))?.as_mut()?;
-        exchange.on_wire = true;
-        Some((id, &exchange.entry.publication))
-    }
-
-    /// Gives up an exchange.
-    pub(super) fn refuse(&mut self, id: u16, refusal: Refusal) -> Option<Settled> {
-        let entry = self.close(id)?;
-        Some(self.settle(entry, Err(refusal)))
-    }
-
-    /// Notes that the broker has ended the connection because of a packet, with reason `code`.
-    ///
-    /// Where a single publication was on the wire it is the cause and is given up: sent again
-    /// it would end every connection to come, and hold up all others. Where there were
-    /// several, they are sent one by one from now on until each has been acknowledged.
-    pub(super) fn blame(&mut self, code: u8) -> Option<Settled> {
-        let sent: Vec<u16> = (0_u16..)
-            .zip(&self.exchanges)
-            .filter(|(_, slot)| {
-                slot.as_ref()
-                    .is_some_and(|exchange| exchange.on_wire && exchange.stage == Stage::Sent)
-            })
-            .map(|(id, _)| id)
-            .collect();
-        if let [id] = sent[..] {
-            return self.refuse(id, refusal(code));
-        }
-        for id in sent {
-            if let Some(exchange) = self.exchange(id)
-                && !std::mem::replace(&mut exchange.entry.suspect, true)
-            {
-                self.suspects += 1;
-            }
-        }
-        None
-    }
-
-    fn answer(&mut self, id: u16, code: u8, stage: Stage) -> Answer {
-        if self
-            .exchange(id)
-            .is_none_or(|exchange| exchange.stage != stage)
-        {
-            return Answer::Unknown;
-        }
-        let Some(entry) = self.close(id) else {
-            return Answer::Unknown;
-        };
-        if code == PACKET_ID_IN_USE {
-            let at = self.waiting.partition_point(|other| other.seq < entry.seq);
-            self.waiting.insert(at, entry);
-            return Answer::Again;
-        }
-        self.finished_some = true;
-        self.pace = (self.pace + 1).min(self.exchanges.len());
-        let result = if code < FIRST_ERROR {
-            Ok(())
-        } else {
-            Err(refusal(code))
-        };
-        Answer::Settled(self.settle(entry, result))
-    }
-
     fn exchange(&mut self, id: u16) -> Option<&mut Exchange> {
         self.exchanges.get_mut(usize::from(id))?.as_mut()
     }
@@ -338,17 +199,6 @@ impl Ledger {
         }
     }
 
-    fn start_over(&mut self, open: &[(u64, u16, Stage)]) {
-        for (_, id, _) in open {
-            if let Some(entry) = self.close(*id) {
-                self.waiting.push_back(entry);
-            }
-        }
-        self.waiting
-            .make_contiguous()
-            .sort_unstable_by_key(|entry| entry.seq);
-    }
-
     fn narrowed(&self, window: usize) -> usize {
         if self.suspects > 0 {
             1
@@ -368,26 +218,5 @@ pub(super) fn is_reliable(publication: &Publication) -> bool {
     matches!(publication.qos, QoS::AtLeastOnce | QoS::ExactlyOnce)
 }
 
-/// Maps an MQTT 5 reason code that is an error.
-pub(super) fn refusal(code: u8) -> Refusal {
-    match code {
-        SERVER_BUSY | QUOTA_EXCEEDED => Refusal::Busy,
-        code => Refusal::Denied(code),
-    }
-}
-
-fn ids_in(open: &[(u64, u16, Stage)], wanted: Stage) -> impl Iterator<Item = u16> {
-    open.iter()
-        .filter(move |(_, _, stage)| *stage == wanted)
-        .map(|(_, id, _)| *id)
-}
-
-// Reason codes [MQTT 5 §2.4].
-const FIRST_ERROR: u8 = 0x80;
-const SERVER_BUSY: u8 = 0x89;
-const PACKET_ID_IN_USE: u8 = 0x91;
-const QUOTA_EXCEEDED: u8 = 0x97;
-
 #[cfg(test)]
-#[path = "ledger/tests.rs"]
 mod tests;

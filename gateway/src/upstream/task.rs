@@ -3,6 +3,7 @@
 mod end;
 mod feed;
 mod intake;
+mod report;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -14,7 +15,8 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 use tokio::time::{Instant, sleep, sleep_until};
 
 use self::end::{End, fault, is_progress, is_takeover, needs_somebody};
-use super::backoff::{Backoff, LogGate};
+pub(super) use self::report::Log;
+use super::backoff::Backoff;
 use super::connection::{Connection, Origin, OutOfStep, Sent};
 use super::deliveries::Deliveries;
 use super::ledger::Ledger;
@@ -48,14 +50,6 @@ pub(super) struct Task {
     pub(super) qos0_len_max: usize,
     pub(super) close_by: Option<Instant>,
     pub(super) log: Log,
-}
-
-/// What has been said of the connection lately.
-#[derive(Debug, Default)]
-pub(super) struct Log {
-    up: LogGate,
-    down: LogGate,
-    refused: LogGate,
 }
 
 impl Task {
@@ -277,33 +271,6 @@ impl Task {
     fn tell(&self, event: UpstreamEvent) {
         // Nobody listens any more when the gateway is closing: then there is nobody to tell.
         let _ = self.events.send(event);
-    }
-
-    fn report_up(&mut self, session_present: bool) {
-        let text = if session_present { "kept" } else { "new" };
-        if let Some(more) = self.log.up.pass(Instant::now(), text) {
-            tracing::info!(
-                broker = self.broker,
-                session = text,
-                queue = self.counters.queue_len.load(Relaxed),
-                more,
-                "upstream connected"
-            );
-        }
-    }
-
-    fn report_down(&mut self, end: &End, delay: Duration) {
-        let reason = end.to_string();
-        if let Some(more) = self.log.down.pass(Instant::now(), &reason) {
-            tracing::warn!(
-                broker = self.broker,
-                reason,
-                retry_ms = delay.as_millis(),
-                queue = self.counters.queue_len.load(Relaxed),
-                more,
-                "upstream not connected"
-            );
-        }
     }
 }
 

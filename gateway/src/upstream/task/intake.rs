@@ -5,7 +5,6 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use rumqttc::v5::mqttbytes::v5::{Packet, PubCompReason, PubRecReason, Publish, SubAck};
 use shared::wire::QoS;
-use tokio::time::Instant;
 
 use super::super::connection::{Connection, Sent};
 use super::super::deliveries::{Ack, Arrival};
@@ -138,16 +137,7 @@ impl Task {
             Ok(()) => Counters::add(&self.counters.acknowledged),
             Err(refusal) => {
                 Counters::add(&self.counters.refused);
-                let text = format!("{refusal:?}");
-                if let Some(more) = self.log.refused.pass(Instant::now(), &text) {
-                    tracing::warn!(
-                        broker = self.broker,
-                        ?refusal,
-                        publication = id.0,
-                        more,
-                        "the upstream has refused a publication"
-                    );
-                }
+                self.report_refused(id, refusal);
             }
         }
         self.tell(UpstreamEvent::Published { id, result });

@@ -1,0 +1,147 @@
+//! What a configuration does, in a few lines or as JSON; no secret is among them.
+
+use std::fmt::Write as _;
+
+use serde_json::{Value, json};
+
+use crate::config::{Config, LinkConfig, LinkKind, format_duration};
+
+/// Returns what a configuration does, in a few lines; no secret is among them.
+#[must_use]
+pub fn summary_text(config: &Config) -> String {
+    let gateway = &config.gateway;
+    let mailbox = &gateway.mailbox;
+    let mut text = String::new();
+    for link in &config.links {
+        line(&mut text, "link", &link_text(link));
+    }
+    line(&mut text, "upstream", &upstream_text(config));
+    let nodes = format!(
+        "up to {}, each with {} topics, {} subscriptions and {} publications in flight",
+        gateway.clients_max,
+        gateway.topics_per_node_max,
+        gateway.subscriptions_per_node_max,
+        gateway.publish_window,
+    );
+    line(&mut text, "nodes", &nodes);
+    let kept = format!(
+        "{} publications, {} octets, {} of them at QoS 0, for {}",
+        mailbox.messages_max,
+        mailbox.bytes_max,
+        mailbox.qos0_max,
+        format_duration(mailbox.age_max),
+    );
+    line(&mut text, "mailbox", &kept);
+    let topics = match config.topics.predefined.len() {
+        0 => "none pre-defined".to_owned(),
+        count => format!("{count} pre-defined"),
+    };
+    line(&mut text, "topics", &topics);
+    let rules = match config.qos_minus_one.len() {
+        0 => "nobody".to_owned(),
+        count => format!("{count} rules"),
+    };
+    line(&mut text, "QoS -1", &rules);
+    text
+}
+
+fn line(text: &mut String, name: &str, value: &str) {
+    text.push_str(&format!("  {name:<9} {value}\n"));
+}
+
+fn link_text(link: &LinkConfig) -> String {
+    let mut text = format!("{}: ", link.name);
+    let _ = match &link.kind {
+        LinkKind::Udp(udp) => write!(
+            text,
+            "UDP on {}, {} forwarders, receive buffer {}",
+            udp.listen,
+            udp.forwarders.len(),
+            udp.receive_buffer_bytes
+        ),
+        LinkKind::Serial(serial) => {
+            write!(
+                text,
+                "serial on {} at {} baud",
+                serial.path.display(),
+                serial.baud
+            )
+        }
+    };
+    let _ = write!(
+        text,
+        ", up to {} octets, T_retry {} x {}",
+        link.max_message,
+        format_duration(link.t_retry),
+        link.n_retry
+    );
+    text
+}
+
+fn upstream_text(config: &Config) -> String {
+    let Some(upstream) = &config.upstream else {
+        return format!("the embedded broker, on {}", config.broker.listen);
+    };
+    let user = upstream.username.as_deref();
+    format!(
+        "{} as {}, {}, session kept for {}, queue of {} publications and {} octets",
+        upstream.url,
+        config.gateway.client_id,
+        user.map_or("without a user".to_owned(), |user| format!("user {user}")),
+        format_duration(upstream.session_expiry),
+        upstream.queue_len_max,
+        upstream.queue_bytes_max,
+    )
+}
+
+pub(super) fn summary_json(config: &Config) -> Value {
+    let gateway = &config.gateway;
+    let links: Vec<Value> = config.links.iter().map(link_json).collect();
+    let upstream = config.upstream.as_ref().map(|upstream| {
+        json!({
+            "url": upstream.url.to_string(),
+            "username": upstream.username,
+            "session_expiry": format_duration(upstream.session_expiry),
+            "queue_len_max": upstream.queue_len_max,
+            "queue_bytes_max": upstream.queue_bytes_max,
+        })
+    });
+    let broker = config
+        .upstream
+        .is_none()
+        .then(|| config.broker.listen.to_string());
+    json!({
+        "links": links,
+        "upstream": upstream,
+        "embedded_broker": broker,
+        "gateway": {
+            "id": gateway.id,
+            "client_id": gateway.client_id,
+            "clients_max": gateway.clients_max,
+            "topics_per_node_max": gateway.topics_per_node_max,
+            "subscriptions_per_node_max": gateway.subscriptions_per_node_max,
+            "publish_window": gateway.publish_window,
+            "unanswered_max": gateway.unanswered_max,
+        },
+        "predefined_topics": config.topics.predefined.len(),
+        "qos_minus_one_rules": config.qos_minus_one.len(),
+    })
+}
+
+fn link_json(link: &LinkConfig) -> Value {
+    let mut value = json!({
+        "name": link.name,
+        "type": link.kind.name(),
+        "max_message": link.max_message,
+        "t_retry": format_duration(link.t_retry),
+        "n_retry": link.n_retry,
+    });
+    match &link.kind {
+        LinkKind::Udp(udp) => value["listen"] = json!(udp.listen.to_string()),
+        LinkKind::Serial(serial) => {
+            value["path"] = json!(serial.path.display().to_string());
+            value["baud"] = json!(serial.baud);
+        }
+    }
+    value
+}

@@ -1,0 +1,92 @@
+//! Tests of `sandgrouse check`: what is printed where, for files right and wrong.
+
+use super::*;
+use crate::config::schema::KEYS;
+
+fn check(source: &str, args: &[&str]) -> (bool, String, String) {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("gateway.toml");
+    std::fs::write(&file, source).unwrap();
+    let args = CheckArgs {
+        file: Some(file),
+        json: args.contains(&"--json"),
+        keys: args.contains(&"--keys"),
+    };
+    let (mut out, mut err) = (Vec::new(), Vec::new());
+    let code = run(&args, &mut out, &mut err).unwrap();
+    // `ExitCode` can be shown and not compared.
+    let is_success = format!("{code:?}") == format!("{:?}", ExitCode::SUCCESS);
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (is_success, text(out), text(err))
+}
+
+const UPSTREAM: &str = "[upstream]\nurl = \"mqtts://broker.example\"\n\
+                        username = \"gw\"\npassword = \"hunter2\"\n";
+
+#[test]
+fn a_valid_file_is_summed_up_without_its_password() {
+    let (is_success, out, err) = check(UPSTREAM, &[]);
+    assert!(is_success);
+    for part in [
+        "is valid",
+        "udp: UDP on 0.0.0.0:10000",
+        "mqtts://broker.example:8883 as sandgrouse, user gw",
+        "up to 10000",
+        "none pre-defined",
+    ] {
+        assert!(out.contains(part), "{part} in {out}");
+    }
+    assert!(!out.contains("hunter2"));
+    assert_eq!(err, "");
+    let (is_success, out, _) = check("", &[]);
+    assert!(is_success);
+    assert!(
+        out.contains("the embedded broker, on 127.0.0.1:1883"),
+        "{out}"
+    );
+}
+
+#[test]
+fn an_invalid_file_fails_with_file_line_and_column() {
+    let (is_success, out, err) = check("[gateway]\nid = 0\n", &[]);
+    assert!(!is_success);
+    assert_eq!(out, "");
+    assert!(
+        err.contains("gateway.toml:2:6: gateway.id: 0 is not allowed"),
+        "{err}"
+    );
+}
+
+#[test]
+fn json_says_the_same() {
+    let (is_success, out, _) = check(UPSTREAM, &["--json"]);
+    let value: Value = serde_json::from_str(&out).unwrap();
+    assert!(is_success);
+    assert_eq!(value["valid"], true);
+    assert_eq!(value["links"][0]["listen"], "0.0.0.0:10000");
+    assert_eq!(value["upstream"]["username"], "gw");
+    assert!(!out.contains("hunter2"));
+
+    let (is_success, out, err) = check("[gateway]\nid = 0\n", &["--json"]);
+    let value: Value = serde_json::from_str(&out).unwrap();
+    assert!(!is_success);
+    assert_eq!(err, "");
+    assert_eq!(value["valid"], false);
+    let problem = &value["problems"][0];
+    assert_eq!(
+        (&problem["line"], &problem["column"]),
+        (&json!(2), &json!(6))
+    );
+    assert_eq!(problem["key"], "gateway.id");
+}
+
+#[test]
+fn the_reference_names_every_key() {
+    let (_, text, _) = check("", &["--keys"]);
+    let (_, out, _) = check("", &["--keys", "--json"]);
+    let value: Value = serde_json::from_str(&out).unwrap();
+    for (index, key) in KEYS.iter().enumerate() {
+        assert!(text.contains(&format!("{} (", key.path)), "{}", key.path);
+        assert_eq!(value[index]["key"], key.path);
+    }
+}

@@ -1,0 +1,118 @@
+//! What a key takes, and how that is said.
+
+use shared::time::Duration;
+use shared::wire::NodeId;
+
+use super::super::duration::format_duration;
+
+/// What a key takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Rule {
+    /// A whole number within bounds.
+    Integer {
+        /// The smallest.
+        min: u64,
+        /// The largest.
+        max: u64,
+    },
+    /// `true` or `false`.
+    Boolean,
+    /// A text that is not empty, up to so many octets.
+    Text {
+        /// The longest, in octets.
+        len_max: usize,
+    },
+    /// A text that is never shown.
+    Secret,
+    /// One of a few words.
+    Choice(&'static [&'static str]),
+    /// A duration within bounds.
+    Duration {
+        /// The shortest.
+        min: Duration,
+        /// The longest.
+        max: Duration,
+    },
+    /// An address and a port.
+    SocketAddress,
+    /// The URL of a broker.
+    BrokerUrl,
+    /// A file that can be read.
+    File,
+    /// A device, which may appear later.
+    Device,
+    /// Addresses, prefixes, or addresses with a port.
+    Forwarders,
+    /// Addresses or prefixes.
+    Prefixes,
+    /// Node ids in hexadecimal.
+    NodeIds,
+    /// MQTT topic filters, one at least.
+    TopicFilters,
+    /// Topic names by their pre-defined ids.
+    PredefinedTopics,
+}
+
+impl Rule {
+    /// Returns the type of the value as TOML knows it.
+    #[must_use]
+    pub const fn type_name(&self) -> &'static str {
+        match self {
+            Self::Integer { .. } => "integer",
+            Self::Boolean => "boolean",
+            Self::Forwarders | Self::Prefixes | Self::NodeIds | Self::TopicFilters => {
+                "array of strings"
+            }
+            Self::PredefinedTopics => "table of strings",
+            _ => "string",
+        }
+    }
+
+    /// Returns what is allowed, in words.
+    #[must_use]
+    pub fn allowed(&self) -> String {
+        match self {
+            Self::Integer { min, max } => format!("an integer from {min} to {max}"),
+            Self::Boolean => "true or false".to_owned(),
+            Self::Text { len_max } => format!("a text of 1 to {len_max} octets"),
+            Self::Secret => "a text".to_owned(),
+            Self::Choice(words) => words.map_words(),
+            Self::Duration { min, max } => format!(
+                "a duration from \"{}\" to \"{}\", in ms, s, m, h or d",
+                format_duration(*min),
+                format_duration(*max)
+            ),
+            Self::SocketAddress => {
+                "an address and a port, such as \"0.0.0.0:10000\" or \"[::]:10000\"".to_owned()
+            }
+            Self::BrokerUrl => "\"mqtt://host:port\" or \"mqtts://host:port\"".to_owned(),
+            Self::File => "the path of a file that can be read".to_owned(),
+            Self::Device => "the path of a serial device".to_owned(),
+            Self::Forwarders => {
+                "addresses \"192.168.1.9\", prefixes \"10.0.0.0/8\" or sockets \"192.168.1.9:10000\""
+                    .to_owned()
+            }
+            Self::Prefixes => "addresses \"192.168.1.9\" or prefixes \"10.0.0.0/8\"".to_owned(),
+            Self::NodeIds => format!(
+                "node ids in hexadecimal, such as \"0a1b\", up to {} octets",
+                NodeId::LEN_MAX
+            ),
+            Self::TopicFilters => "one or more topic filters, such as \"input/#\"".to_owned(),
+            Self::PredefinedTopics => {
+                "ids from 1 to 65534, each with a topic name without + and #".to_owned()
+            }
+        }
+    }
+}
+
+trait Words {
+    fn map_words(&self) -> String;
+}
+
+impl Words for [&str] {
+    fn map_words(&self) -> String {
+        let quoted: Vec<String> = self.iter().map(|word| format!("\"{word}\"")).collect();
+        quoted.join(" or ")
+    }
+}

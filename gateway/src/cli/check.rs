@@ -178,6 +178,7 @@ fn summary_json(config: &Config) -> Value {
             "topics_per_node_max": gateway.topics_per_node_max,
             "subscriptions_per_node_max": gateway.subscriptions_per_node_max,
             "publish_window": gateway.publish_window,
+            "unanswered_max": gateway.unanswered_max,
         },
         "predefined_topics": config.topics.predefined.len(),
         "qos_minus_one_rules": config.qos_minus_one.len(),

@@ -2,6 +2,7 @@
 
 pub mod check;
 pub mod decode;
+mod demo;
 pub mod logging;
 mod run;
 
@@ -27,6 +28,8 @@ struct Cli {
 enum Command {
     /// Run the gateway (the default)
     Run(run::RunArgs),
+    /// Watch the gateway at work with simulated nodes over a bad link
+    Demo(demo::DemoArgs),
     /// Check a configuration file and say what it means
     Check(check::CheckArgs),
     /// Name every field of MQTT-SN datagrams
@@ -39,6 +42,7 @@ pub fn main() -> ExitCode {
     let Cli { command, run } = Cli::parse();
     let outcome = match command.unwrap_or(Command::Run(run)) {
         Command::Run(args) => run::run(&args),
+        Command::Demo(args) => demo::run(&args),
         Command::Check(args) => {
             check::run(&args, &mut io::stdout().lock(), &mut io::stderr().lock())
                 .map_err(Into::into)

@@ -27,6 +27,9 @@ pub struct GatewayConfig {
     pub subscriptions_per_node_max: usize,
     /// The most QoS 1 and 2 publications a node may have in flight (D-40).
     pub publish_window: usize,
+    /// The most downlink publications that the broker is kept waiting for; beyond it the
+    /// oldest is answered for although it is in memory only.
+    pub unanswered_max: usize,
     /// What is kept for a node that cannot be reached.
     pub mailbox: MailboxConfig,
 }
@@ -64,6 +67,9 @@ pub const DEFAULT_TOPICS_PER_NODE_MAX: usize = 256;
 pub const DEFAULT_SUBSCRIPTIONS_PER_NODE_MAX: usize = 64;
 /// The publications in flight where nothing is configured (D-40).
 pub const DEFAULT_PUBLISH_WINDOW: usize = 4;
+/// The downlink publications left unanswered where nothing is configured: fewer than the 20
+/// after which mosquitto, as it comes, sends no more.
+pub const DEFAULT_UNANSWERED_MAX: usize = 16;
 /// The most waiting publications where nothing is configured (D-27).
 pub const DEFAULT_MAILBOX_MESSAGES_MAX: usize = 100;
 /// The most waiting octets where nothing is configured (D-27).
@@ -86,6 +92,7 @@ impl Default for GatewayConfig {
             topics_per_node_max: DEFAULT_TOPICS_PER_NODE_MAX,
             subscriptions_per_node_max: DEFAULT_SUBSCRIPTIONS_PER_NODE_MAX,
             publish_window: DEFAULT_PUBLISH_WINDOW,
+            unanswered_max: DEFAULT_UNANSWERED_MAX,
             mailbox: MailboxConfig::default(),
         }
     }
@@ -119,6 +126,7 @@ impl GatewayConfig {
                 default.subscriptions_per_node_max,
             ),
             publish_window: section.or("publish_window", default.publish_window),
+            unanswered_max: section.or("unanswered_max", default.unanswered_max),
             mailbox: MailboxConfig::read(section),
         }
     }

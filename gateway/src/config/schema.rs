@@ -120,6 +120,12 @@ pub const KEYS: &[Key] = &[
         "Most QoS 1 and 2 publications that one node may have in flight.",
     ),
     key(
+        "gateway.unanswered_max",
+        integer(0, 65_535),
+        count(gateway::DEFAULT_UNANSWERED_MAX),
+        "Most downlink publications that the broker is kept waiting for.",
+    ),
+    key(
         "gateway.mailbox.messages_max",
         integer(1, 100_000),
         count(gateway::DEFAULT_MAILBOX_MESSAGES_MAX),

@@ -269,6 +269,7 @@ impl<U: Upstream> Driver<U> {
             retransmissions = stats.retransmissions,
             repeats = stats.repeats,
             dropped = stats.dropped,
+            answered_early = stats.answered_early,
             "so far"
         );
     }

@@ -13,7 +13,7 @@ use crate::session::{
 use crate::upstream::{ClientIdentity, Secret, TlsConfig, UpstreamConfig};
 
 /// The downlink publications the broker may send before it waits for answers: all that MQTT
-/// can number, because those for sleeping nodes are answered only when the nodes have them.
+/// can number. The engine bounds by itself how many it leaves unanswered.
 const RECEIVE_MAXIMUM: u16 = u16::MAX;
 
 /// Seeds the engine's random choices; they are jitter, not secrets.
@@ -39,7 +39,7 @@ pub(super) fn engine(config: &Config) -> Settings {
             age_max: gateway.mailbox.age_max,
             qos0_max: gateway.mailbox.qos0_max,
         },
-        deliveries_max: usize::from(RECEIVE_MAXIMUM / 2),
+        unanswered_max: gateway.unanswered_max,
         predefined: config
             .topics
             .predefined

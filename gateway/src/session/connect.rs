@@ -310,6 +310,7 @@ impl Engine {
         session.clean = request.clean;
         session.keep_alive_s = request.duration_s;
         session.unresponsive = false;
+        session.ping_owed = false;
         session.paused_until = None;
         session.last_suback = None;
         session.last_connect = Some(ConnectSeen {

@@ -45,18 +45,14 @@ impl Engine {
         } else {
             self.tree.subscribers(&publication.topic)
         };
-        let full = self.out.deliveries_held() >= self.settings.deliveries_max;
         if let Some(id) = id {
+            let holders = u32::try_from(takers.len()).unwrap_or(u32::MAX);
             self.out
-                .hold_delivery(id, u32::try_from(takers.len()).unwrap_or(u32::MAX));
+                .hold_delivery(id, holders, self.settings.unanswered_max);
         }
         for (key, granted) in takers {
             let qos = publication.qos.min(granted);
             let letter = Letter::new(publication.clone(), qos, id, now);
-            if full && id.is_some() && self.slots.get(key).is_some_and(|s| !s.listens()) {
-                self.drop_letters(key, vec![letter], DropReason::MailboxFull);
-                continue;
-            }
             self.post(now, key, letter);
             self.pump(now, key);
             self.reschedule(key);
@@ -87,10 +83,7 @@ impl Engine {
                 return;
             }
             if session.paused_until.is_some_and(|until| until > now) {
-                if matches!(session.state, State::Awake { .. }) {
-                    self.finish_wake(now, key);
-                }
-                return;
+                return self.finish_delivery(now, key);
             }
             session.paused_until = None;
             if let Some(flight) = &session.in_flight {
@@ -102,12 +95,10 @@ impl Engine {
             let horizon = now - self.settings.mailbox.age_max;
             let expired = session.mailbox.expire(horizon);
             let next = session.mailbox.pop();
-            let awake = matches!(session.state, State::Awake { .. });
             self.drop_letters(key, expired, DropReason::MailboxAge);
             match next {
                 Some(letter) => self.launch(now, key, letter),
-                None if awake => return self.finish_wake(now, key),
-                None => return,
+                None => return self.finish_delivery(now, key),
             }
         }
     }
@@ -231,6 +222,7 @@ impl Engine {
             self.back_to_sleep(now, key);
         } else {
             session.unresponsive = true;
+            session.ping_owed = false;
             self.tell(key, |client_id| Notice::Unresponsive { client_id });
         }
         if spent {

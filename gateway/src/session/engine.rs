@@ -1,6 +1,6 @@
 //! The engine: one machine for all nodes.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -36,8 +36,9 @@ pub struct Engine {
     pub(super) out: Outputs,
     pub(super) tree: SubscriptionTree,
     pub(super) wishes: Vec<RetainedWish>,
-    /// Who waits for the broker's answer to which filter.
-    pub(super) subscribing: HashMap<Arc<str>, Vec<SessionKey>>,
+    /// Who waits for the broker's answer to which filter, one entry for each answer to come;
+    /// `None` where the node has gone or no longer waits.
+    pub(super) subscribing: HashMap<Arc<str>, VecDeque<Option<SessionKey>>>,
     pub(super) handshakes: HashMap<Binding, Handshake>,
     pub(super) strangers: Answers<Binding>,
     pub(super) searches: Answers<Binding>,
@@ -269,7 +270,7 @@ impl Engine {
         match message {
             Message::Register(register) => self.register(key, &register),
             Message::Publish(publish) => self.publish(now, key, &publish, datagram),
-            Message::PubRel(msg_id) => self.release(key, msg_id),
+            Message::PubRel(msg_id) => self.release(now, key, msg_id),
             Message::Subscribe(subscribe) => self.subscribe(now, key, &subscribe),
             Message::Unsubscribe(unsubscribe) => self.unsubscribe(key, &unsubscribe),
             Message::RegAck(ack) => self.register_acknowledged(now, key, ack),

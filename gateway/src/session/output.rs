@@ -1,6 +1,6 @@
 //! What the engine hands back: datagrams, upstream requests, and notices for the log.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
@@ -181,6 +181,9 @@ pub struct Stats {
     pub repeats: u64,
     /// Everything that was not served.
     pub dropped: u64,
+    /// Downlink publications the broker was answered for while they waited in memory, because
+    /// it was kept waiting for too many.
+    pub answered_early: u64,
     /// Replies to strangers that were withheld for their rate (D-28).
     pub replies_withheld: u64,
 }
@@ -192,7 +195,7 @@ pub(super) struct Outputs {
     scratch: BytesMut,
     last_publication: u64,
     uplinks: HashMap<PublicationId, SessionKey>,
-    deliveries: HashMap<DeliveryId, u32>,
+    deliveries: BTreeMap<DeliveryId, u32>,
     pub(super) stats: Stats,
 }
 
@@ -281,12 +284,17 @@ impl Outputs {
     }
 
     /// Notes that `holders` nodes still have to be given the delivery; with none, the broker
-    /// has its answer at once.
-    pub(super) fn hold_delivery(&mut self, id: DeliveryId, holders: u32) {
+    /// has its answer at once. Beyond `unanswered_max` the oldest is answered for instead.
+    pub(super) fn hold_delivery(&mut self, id: DeliveryId, holders: u32, unanswered_max: usize) {
         if holders == 0 {
-            self.upstream(UpstreamRequest::Acknowledge(id));
-        } else {
-            self.deliveries.insert(id, holders);
+            return self.upstream(UpstreamRequest::Acknowledge(id));
+        }
+        self.deliveries.insert(id, holders);
+        if self.deliveries.len() > unanswered_max
+            && let Some((oldest, _)) = self.deliveries.pop_first()
+        {
+            self.stats.answered_early += 1;
+            self.upstream(UpstreamRequest::Acknowledge(oldest));
         }
     }
 

@@ -32,11 +32,10 @@ pub struct Settings {
     pub outage_patience: Duration,
     /// What one node's mailbox may hold.
     pub mailbox: MailboxLimits,
-    /// The most downlink publications that the broker is kept waiting for; beyond it nothing
-    /// more is put aside for nodes that do not listen. Must stay below what the broker may
-    /// send without an answer (MQTT 5 Receive Maximum), or sleepers would stop everyone's
-    /// downlink.
-    pub deliveries_max: usize,
+    /// The most downlink publications that the broker is kept waiting for. Brokers send only so
+    /// many without an answer (mosquitto: 20), and sleepers must not use them up for everyone.
+    /// Beyond it the broker is answered for the oldest, which is then in memory alone.
+    pub unanswered_max: usize,
     /// The pre-defined topic ids.
     pub predefined: BTreeMap<TopicId, Arc<str>>,
     /// The links, in the order of their [`LinkId`].
@@ -58,7 +57,7 @@ impl Default for Settings {
             publish_window: 4,
             outage_patience: Duration::from_secs(30),
             mailbox: MailboxLimits::default(),
-            deliveries_max: 32_768,
+            unanswered_max: 16,
             predefined: BTreeMap::new(),
             links: vec![LinkSettings::default()],
             qos_minus_one: Vec::new(),

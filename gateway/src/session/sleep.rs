@@ -24,6 +24,7 @@ impl Engine {
             return;
         };
         session.state = State::Asleep { duration_s };
+        session.ping_owed = false;
         session.suspend_in_flight();
         session.restart_supervision(now, &self.settings);
         self.tell(key, |client_id| Notice::Asleep {
@@ -72,7 +73,14 @@ impl Engine {
         session.last_connect = None;
         session.unresponsive = false;
         session.restart_supervision(now, &self.settings);
-        self.ping(now, key);
+        if session.state == State::Active {
+            // It says that it has woken up, so it has slept without our knowing: a CONNECT that
+            // came late, say, has undone its DISCONNECT. It will not hear what follows PINGRESP.
+            session.ping_owed = true;
+            session.suspend_in_flight();
+        } else {
+            self.wake_session(now, key);
+        }
         self.pump(now, key);
         self.reschedule(key);
     }
@@ -99,8 +107,22 @@ impl Engine {
         self.pump(now, key);
     }
 
+    /// Answers the ping that mail was delivered for, if there was one.
+    pub(super) fn finish_delivery(&mut self, now: Instant, key: SessionKey) {
+        let Some(session) = self.slots.get_mut(key) else {
+            return;
+        };
+        match session.state {
+            State::Awake { .. } => self.finish_wake(now, key),
+            State::Active if std::mem::take(&mut session.ping_owed) => {
+                self.send(key, &Message::PingResp);
+            }
+            _ => {}
+        }
+    }
+
     /// Ends a wake: everything was delivered and acknowledged (D-22).
-    pub(super) fn finish_wake(&mut self, now: Instant, key: SessionKey) {
+    fn finish_wake(&mut self, now: Instant, key: SessionKey) {
         self.send(key, &Message::PingResp);
         self.back_to_sleep(now, key);
     }

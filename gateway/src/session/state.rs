@@ -18,7 +18,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use shared::time::{Duration, Instant};
-use shared::wire::{MsgId, QoS, ReturnCode, SubAck, TopicId, TopicRef};
+use shared::wire::{MsgId, Publish, QoS, ReturnCode, SubAck, TopicId, TopicRef};
 
 use super::mailbox::{Letter, Mailbox};
 use super::port::{Binding, PublicationId};
@@ -45,14 +45,16 @@ pub(super) struct Session {
     /// The last answer to a SUBSCRIBE, repeated when the node repeats its request.
     pub(super) last_suback: Option<SubAck>,
     pub(super) uplinks: Vec<Uplink>,
-    /// QoS 2 publications from the node between PUBREC and PUBREL.
-    pub(super) received: Vec<MsgId>,
+    /// QoS 2 publications from the node that were answered by PUBREC.
+    pub(super) received: Vec<Received>,
     pub(super) mailbox: Mailbox,
     pub(super) in_flight: Option<InFlight>,
     pub(super) last_msg_id: MsgId,
     /// The topic of the last QoS 0 publication, which the node may still refuse (A.9).
     pub(super) last_qos0: Option<TopicId>,
     pub(super) unresponsive: bool,
+    /// Whether an active node has pinged with its name, and is answered after its mail.
+    pub(super) ping_owed: bool,
     /// Until when the node asked for silence with code 01.
     pub(super) paused_until: Option<Instant>,
 }
@@ -121,6 +123,31 @@ pub(super) struct Uplink {
     pub(super) qos: QoS,
     pub(super) msg_id: MsgId,
     pub(super) topic_id: TopicId,
+    pub(super) dup: bool,
+    pub(super) digest: u64,
+}
+
+/// A QoS 2 publication that the broker has taken.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Received {
+    pub(super) msg_id: MsgId,
+    /// Whether it was a repetition, so that the first transmission may still be on its way.
+    pub(super) dup: bool,
+    /// What the publication said, to know its late repetition.
+    pub(super) digest: u64,
+    /// Until when a repetition may still be on its way; `None` before PUBREL.
+    pub(super) released: Option<Instant>,
+}
+
+impl Received {
+    /// Returns whether a PUBLISH is this one again: it has the same message id and, after
+    /// PUBREL has freed that, one of the two was a repetition and both say the same.
+    pub(super) fn is_repeated_by(&self, now: Instant, publish: &Publish<'_>, digest: u64) -> bool {
+        self.msg_id == publish.msg_id
+            && self.released.is_none_or(|until| {
+                (publish.dup || self.dup) && self.digest == digest && now <= until
+            })
+    }
 }
 
 /// The one downlink exchange that waits for the node.
@@ -170,6 +197,7 @@ impl Session {
             last_msg_id: first_msg_id,
             last_qos0: None,
             unresponsive: false,
+            ping_owed: false,
             paused_until: None,
         }
     }

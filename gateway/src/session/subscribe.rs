@@ -61,7 +61,7 @@ impl Engine {
         self.subscribing
             .entry(Arc::clone(&filter))
             .or_default()
-            .push(key);
+            .push_back(Some(key));
         self.out.upstream(UpstreamRequest::Subscribe {
             filter,
             qos: wanted,
@@ -204,12 +204,29 @@ impl Engine {
         wishers
     }
 
-    /// Handles the broker's answer to a subscription, for everyone who waits for it.
+    /// Handles the broker's answer to a subscription. It is for the request that has waited for
+    /// longest: a later one may have asked for a higher quality of service.
     pub(super) fn subscribed(&mut self, now: Instant, filter: &str, result: Result<QoS, Refusal>) {
-        for key in self.subscribing.remove(filter).unwrap_or_default() {
+        let Some(waiting) = self.subscribing.get_mut(filter) else {
+            return;
+        };
+        let first = waiting.pop_front().flatten();
+        if waiting.is_empty() {
+            self.subscribing.remove(filter);
+        }
+        if let Some(key) = first {
             self.answer_pending(key, filter, result);
             self.pump(now, key);
             self.reschedule(key);
+        }
+    }
+
+    /// A session no longer waits for the broker's answer to a filter.
+    fn stop_waiting(&mut self, key: SessionKey, filter: &str) {
+        if let Some(waiting) = self.subscribing.get_mut(filter) {
+            for entry in waiting.iter_mut().filter(|entry| **entry == Some(key)) {
+                *entry = None;
+            }
         }
     }
 
@@ -283,23 +300,28 @@ impl Engine {
 
     fn give_up_pending(&mut self, key: SessionKey, pending: Vec<PendingSubscribe>) {
         for PendingSubscribe { filter, .. } in pending {
-            if let Some(waiting) = self.subscribing.get_mut(&filter) {
-                waiting.retain(|waiting| *waiting != key);
-            }
+            self.stop_waiting(key, &filter);
             self.retract(key, &filter);
         }
     }
 
-    /// Forgets everyone's wait for a subscription that the upstream could not take.
+    /// Forgets the last request for a filter, which the upstream could not take; the node asks
+    /// again.
     pub(super) fn forget_pending(&mut self, filter: &Arc<str>) {
-        for key in self.subscribing.remove(filter).unwrap_or_default() {
-            if let Some(session) = self.slots.get_mut(key) {
-                session
-                    .pending_subscribes
-                    .retain(|pending| pending.filter != *filter);
-            }
-            self.retract(key, filter);
+        let Some(waiting) = self.subscribing.get_mut(filter) else {
+            return;
+        };
+        let last = waiting.pop_back().flatten();
+        if waiting.is_empty() {
+            self.subscribing.remove(filter);
         }
+        let Some(key) = last else { return };
+        if let Some(session) = self.slots.get_mut(key) {
+            session
+                .pending_subscribes
+                .retain(|pending| pending.filter != *filter);
+        }
+        self.retract(key, filter);
     }
 
     pub(super) fn unsubscribe(&mut self, key: SessionKey, unsubscribe: &Unsubscribe<'_>) {
@@ -319,6 +341,7 @@ impl Engine {
                 .pending_subscribes
                 .retain(|pending| pending.filter != filter);
             session.last_suback = None;
+            self.stop_waiting(key, &filter);
             self.wishes
                 .retain(|wish| wish.key != key || wish.filter != filter);
             self.leave(key, &filter);
@@ -345,9 +368,7 @@ impl Engine {
         self.wishes.retain(|wish| wish.key != key);
         let filters = granted.into_iter().map(|subscription| subscription.filter);
         for filter in filters.chain(pending.into_iter().map(|pending| pending.filter)) {
-            if let Some(waiting) = self.subscribing.get_mut(&filter) {
-                waiting.retain(|waiting| *waiting != key);
-            }
+            self.stop_waiting(key, &filter);
             self.leave(key, &filter);
         }
     }

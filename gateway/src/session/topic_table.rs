@@ -9,6 +9,8 @@ use shared::wire::TopicId;
 #[derive(Clone, Debug, Default)]
 pub(super) struct TopicTable {
     entries: Vec<Entry>,
+    /// How many ids earlier tables of the session have used up.
+    spent: u16,
 }
 
 #[derive(Clone, Debug)]
@@ -32,13 +34,16 @@ impl TopicTable {
     /// The first normal id that is given out (D-06): above what clients use as pre-defined.
     pub(super) const FIRST: u16 = 1025;
 
+    /// The ids spent after which numbering begins again, half of all there are.
+    const SPENT_MAX: u16 = 32_000;
+
     /// Returns the id of `name`, giving one out where there is none; `None` where the table
     /// holds `len_max` names already.
     pub(super) fn register(&mut self, name: &str, len_max: usize) -> Option<TopicId> {
         if let Some((id, _)) = self.find(name) {
             return Some(id);
         }
-        let ids = usize::from(u16::MAX - Self::FIRST);
+        let ids = usize::from(u16::MAX - Self::FIRST - self.spent);
         if self.entries.len() >= len_max.min(ids) {
             return None;
         }
@@ -46,20 +51,20 @@ impl TopicTable {
             name: name.into(),
             standing: Standing::Unconfirmed,
         });
-        Some(Self::id(self.entries.len() - 1))
+        Some(self.id(self.entries.len() - 1))
     }
 
     pub(super) fn name(&self, id: TopicId) -> Option<&Arc<str>> {
-        Some(&self.entries.get(Self::index(id)?)?.name)
+        Some(&self.entries.get(self.index(id)?)?.name)
     }
 
     pub(super) fn find(&self, name: &str) -> Option<(TopicId, Standing)> {
         let index = self.entries.iter().position(|entry| &*entry.name == name)?;
-        Some((Self::id(index), self.entries[index].standing))
+        Some((self.id(index), self.entries[index].standing))
     }
 
     pub(super) fn set_standing(&mut self, id: TopicId, standing: Standing) {
-        if let Some(entry) = Self::index(id).and_then(|index| self.entries.get_mut(index)) {
+        if let Some(entry) = self.index(id).and_then(|index| self.entries.get_mut(index)) {
             entry.standing = standing;
         }
     }
@@ -72,16 +77,22 @@ impl TopicTable {
         }
     }
 
+    /// Forgets all names. Their ids are not given out again at once: a PUBLISH that was under
+    /// way when the session began anew shall hit no topic, rather than a wrong one.
     pub(super) fn clear(&mut self) {
+        let used = u16::try_from(self.entries.len()).unwrap_or(u16::MAX);
+        let spent = self.spent.saturating_add(used);
+        self.spent = if spent < Self::SPENT_MAX { spent } else { 0 };
         self.entries.clear();
     }
 
-    fn index(id: TopicId) -> Option<usize> {
-        Some(usize::from(id.0.checked_sub(Self::FIRST)?))
+    fn index(&self, id: TopicId) -> Option<usize> {
+        Some(usize::from(id.0.checked_sub(Self::FIRST + self.spent)?))
     }
 
-    fn id(index: usize) -> TopicId {
-        TopicId(Self::FIRST + u16::try_from(index).expect("the table is bounded by the ids"))
+    fn id(&self, index: usize) -> TopicId {
+        let index = u16::try_from(index).expect("the table is bounded by the ids");
+        TopicId(Self::FIRST + self.spent + index)
     }
 }
 
@@ -102,6 +113,23 @@ mod tests {
     }
 
     #[test]
+    fn ids_of_a_forgotten_table_name_nothing() {
+        let mut table = TopicTable::default();
+        table.register("a", 2);
+        table.register("b", 2);
+        table.clear();
+        assert_eq!(table.register("c", 2), Some(TopicId(1027)));
+        assert_eq!(table.register("d", 2), Some(TopicId(1028)));
+        assert_eq!(table.register("e", 2), None);
+        assert_eq!(table.name(TopicId(1025)), None);
+        assert_eq!(table.name(TopicId(1027)).map(|name| &**name), Some("c"));
+        for _ in 0..70_000 {
+            table.clear();
+            assert!(table.register("x", 2).is_some());
+        }
+    }
+
+    #[test]
     fn the_last_id_is_below_the_reserved_one() {
         let mut table = TopicTable::default();
         let mut last = None;
@@ -115,7 +143,7 @@ mod tests {
             };
             if table.entries.len() < usize::from(u16::MAX - TopicTable::FIRST) {
                 table.entries.push(entry);
-                last = Some(TopicTable::id(id));
+                last = Some(table.id(id));
             }
         }
         assert_eq!(last, Some(TopicId(0xFFFE)));

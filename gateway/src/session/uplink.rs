@@ -1,5 +1,6 @@
 //! From the node up: REGISTER, PUBLISH at every QoS, PUBREL [MQTT-SN 1.2 §6.5–6.8].
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -13,11 +14,11 @@ use super::engine::Engine;
 use super::output::DropReason;
 use super::port::{Binding, Publication, PublicationId, Refusal};
 use super::slots::SessionKey;
-use super::state::Uplink;
+use super::state::{Received, Session, Uplink};
 use super::topic_table::Standing;
 
-/// The most QoS 2 publications of one node between PUBREC and PUBREL; the oldest are forgotten.
-const RECEIVED_MAX: usize = 16;
+/// The most QoS 2 publications of one node that are kept in mind; the oldest are forgotten.
+const RECEIVED_MAX: usize = 8;
 
 impl Engine {
     pub(super) fn register(&mut self, key: SessionKey, register: &Register<'_>) {
@@ -56,7 +57,8 @@ impl Engine {
             // A.19, row 10: without an id there is nothing to acknowledge.
             return self.refuse(key, DropReason::NoMsgId, publish, None);
         }
-        if self.is_repeated_publish(key, publish) {
+        let digest = digest(publish);
+        if self.is_repeated_publish(now, key, publish, digest) {
             return;
         }
         let topic = match self.resolve(key, publish.topic) {
@@ -92,12 +94,21 @@ impl Engine {
             qos: publish.qos,
             msg_id: publish.msg_id,
             topic_id: publish.topic.topic_id(),
+            dup: publish.dup,
+            digest,
         });
     }
 
     /// Recognises a repetition: one that waits for the broker will be answered (D-39), one at
-    /// QoS 2 that was answered is answered again and never published twice (A.19, row 7).
-    fn is_repeated_publish(&mut self, key: SessionKey, publish: &Publish<'_>) -> bool {
+    /// QoS 2 that was answered is answered again and never published twice (A.19, row 7), not
+    /// even where it was slow and PUBREL has overtaken it.
+    fn is_repeated_publish(
+        &mut self,
+        now: Instant,
+        key: SessionKey,
+        publish: &Publish<'_>,
+        digest: u64,
+    ) -> bool {
         if publish.qos == QoS::AtMostOnce {
             return false;
         }
@@ -108,8 +119,11 @@ impl Engine {
             .uplinks
             .iter()
             .any(|uplink| uplink.msg_id == publish.msg_id);
-        let received =
-            publish.qos == QoS::ExactlyOnce && session.received.contains(&publish.msg_id);
+        let received = publish.qos == QoS::ExactlyOnce
+            && session
+                .received
+                .iter()
+                .any(|received| received.is_repeated_by(now, publish, digest));
         if waits || received {
             self.out.stats.repeats += 1;
         }
@@ -200,11 +214,12 @@ impl Engine {
             Err(Refusal::Denied(_)) => ReturnCode::NotSupported,
         };
         if result.is_ok() && uplink.qos == QoS::ExactlyOnce {
-            if session.received.len() >= RECEIVED_MAX {
-                // Never released: the node has lost its memory since, as by a reboot.
-                session.received.remove(0);
-            }
-            session.received.push(uplink.msg_id);
+            session.keep_received(Received {
+                msg_id: uplink.msg_id,
+                dup: uplink.dup,
+                digest: uplink.digest,
+                released: None,
+            });
             return self.send(key, &Message::PubRec(uplink.msg_id));
         }
         if result.is_err() {
@@ -226,9 +241,14 @@ impl Engine {
     }
 
     /// Handles PUBREL: the exchange is over, or was over already (A.9).
-    pub(super) fn release(&mut self, key: SessionKey, msg_id: MsgId) {
+    pub(super) fn release(&mut self, now: Instant, key: SessionKey, msg_id: MsgId) {
         if let Some(session) = self.slots.get_mut(key) {
-            session.received.retain(|received| *received != msg_id);
+            let link = session.link(&self.settings);
+            let until = now + link.t_retry.saturating_mul(u64::from(link.n_retry));
+            let received = session.received.iter_mut();
+            for received in received.filter(|received| received.msg_id == msg_id) {
+                received.released.get_or_insert(until);
+            }
         }
         self.send(key, &Message::PubComp(msg_id));
     }
@@ -301,6 +321,25 @@ impl Engine {
                     .any(|filter| shared::topics::matches(filter, topic))
         })
     }
+}
+
+impl Session {
+    /// Keeps a QoS 2 publication in mind, instead of an older one with its id, or of the oldest
+    /// one: that was released, or never will be, for the node has lost its memory since.
+    fn keep_received(&mut self, received: Received) {
+        self.received.retain(|old| old.msg_id != received.msg_id);
+        if self.received.len() >= RECEIVED_MAX {
+            self.received.remove(0);
+        }
+        self.received.push(received);
+    }
+}
+
+/// Returns what distinguishes one publication from another under the same message id.
+fn digest(publish: &Publish<'_>) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    (publish.topic, publish.payload).hash(&mut hasher);
+    hasher.finish()
 }
 
 /// The rate of QoS −1 is one address's, whatever ports it sends from.

@@ -131,14 +131,15 @@ impl<const T: usize, const Q: usize, const P: usize> Client<T, Q, P> {
         self.any_gateway().is_some() && self.queue.iter().any(|it| it.qos == QoS::MinusOne)
     }
 
-    /// Returns whether a publication is in flight or may go on now; not where its name waits
-    /// for an id that rests after congestion.
+    /// Returns whether a publication is in flight or may go on now; not where it rests after
+    /// congestion, or its name waits for an id that does.
     pub(super) fn is_publishing_now(&self) -> bool {
         self.publishing.is_some_and(|it| {
             let head = self.head().and_then(|place| self.queue.get(place));
             it.stage == Stage::Releasing
                 || !it.retry.is_due()
-                || head.is_some_and(|head| self.resolve(head.topic).is_some())
+                || (!self.holds.is_held(RequestClass::Publish)
+                    && head.is_some_and(|head| self.resolve(head.topic).is_some()))
         })
     }
 
@@ -168,6 +169,7 @@ impl<const T: usize, const Q: usize, const P: usize> Client<T, Q, P> {
             return None;
         }
         match publishing.stage {
+            Stage::Offered if self.holds.is_held(RequestClass::Publish) => None,
             Stage::Offered => self.send_offer(now, publishing, buf),
             Stage::Releasing => {
                 let written = Message::PubRel(publishing.msg_id).emit(buf);

@@ -24,7 +24,7 @@ impl<const T: usize, const Q: usize, const P: usize> Client<T, Q, P> {
             // PUBACK does not end QoS 2 unless it refuses.
             (Some(_), ReturnCode::Accepted) => bump(&mut self.stats.unexpected),
             (Some(_), ReturnCode::Congestion) => {
-                self.publishing = None;
+                self.rest_publishing(qos);
                 self.hold(RequestClass::Publish, now);
             }
             (Some(_), ReturnCode::InvalidTopicId) => self.repair_topic(),
@@ -52,6 +52,16 @@ impl<const T: usize, const Q: usize, const P: usize> Client<T, Q, P> {
             self.finish(None);
         } else {
             bump(&mut self.stats.unexpected);
+        }
+    }
+
+    /// Lets the publication in flight rest. One at QoS 2 keeps its message id: a repetition of
+    /// it may have crossed the refusal and be taken yet, and under another id it would arrive
+    /// twice.
+    const fn rest_publishing(&mut self, qos: Option<QoS>) {
+        match &mut self.publishing {
+            Some(it) if matches!(qos, Some(QoS::ExactlyOnce)) => it.retry.rearm(),
+            _ => self.publishing = None,
         }
     }
 

@@ -8,6 +8,7 @@ use super::event::{Received, Topic};
 use super::output::{Pending, Reply};
 use super::publish::PublicationTopic;
 use super::stats::bump;
+use crate::time::Instant;
 use crate::wire::{Acknowledgement, MsgId, Publish, QoS, ReturnCode, TopicId, TopicRef};
 
 /// The last publication taken from the gateway.
@@ -26,42 +27,75 @@ pub(super) struct Slot<const P: usize> {
     pub(super) stale: bool,
 }
 
-/// The QoS 2 publications that were taken and not released yet.
+/// The QoS 2 publications that were taken last.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Seen(Vec<SeenId, SEEN_MAX, u8>);
 
 #[derive(Clone, Copy, Debug)]
 struct SeenId {
     msg_id: MsgId,
+    /// Whether it was a repetition, so that the first transmission may still be on its way.
+    dup: bool,
+    /// What the publication said, to know its late repetition.
+    digest: u32,
     /// Whether it is of an earlier session, whose ids the gateway may use anew.
     old: bool,
+    /// Whether PUBREL has freed the id.
+    released: bool,
+    /// Until when a repetition may be on its way after that.
+    until: Instant,
+}
+
+impl SeenId {
+    /// Returns whether a PUBLISH under this id is this one again. A first transmission with an
+    /// id of an earlier session, or with one that PUBREL has freed, is a new publication, unless
+    /// only its repetition has come so far.
+    fn is_repeated_by(&self, now: Instant, publish: &Publish<'_>) -> bool {
+        if self.released {
+            (publish.dup || self.dup) && now <= self.until && self.digest == digest(publish)
+        } else {
+            !self.old || publish.dup
+        }
+    }
 }
 
 impl Seen {
-    /// Returns whether the publication has come before. A first transmission with an id of an
-    /// earlier session is a new publication.
-    fn contains(&mut self, msg_id: MsgId, dup: bool) -> bool {
+    /// Returns whether the publication has come before; one that has not takes over its id.
+    fn contains(&mut self, now: Instant, publish: &Publish<'_>) -> bool {
         self.0
-            .retain(|seen| seen.msg_id != msg_id || !seen.old || dup);
-        self.0.iter().any(|seen| seen.msg_id == msg_id)
+            .retain(|seen| seen.msg_id != publish.msg_id || seen.is_repeated_by(now, publish));
+        self.0.iter().any(|seen| seen.msg_id == publish.msg_id)
     }
 
     fn has_room(&mut self) -> bool {
-        if self.0.is_full()
-            && let Some(place) = self.0.iter().position(|seen| seen.old)
-        {
-            self.0.remove(place);
+        if self.0.is_full() {
+            let mut ids = self.0.iter();
+            let place = ids.position(|seen| seen.released);
+            let place = place.or_else(|| self.0.iter().position(|seen| seen.old));
+            if let Some(place) = place {
+                self.0.remove(place);
+            }
         }
         !self.0.is_full()
     }
 
-    fn insert(&mut self, msg_id: MsgId) {
+    fn insert(&mut self, publish: &Publish<'_>) {
         // The caller has asked for room.
-        let _ = self.0.push(SeenId { msg_id, old: false });
+        let _ = self.0.push(SeenId {
+            msg_id: publish.msg_id,
+            dup: publish.dup,
+            digest: digest(publish),
+            old: false,
+            released: false,
+            until: Instant::ZERO,
+        });
     }
 
-    fn release(&mut self, msg_id: MsgId) {
-        self.0.retain(|seen| seen.msg_id != msg_id);
+    fn release(&mut self, msg_id: MsgId, until: Instant) {
+        let fresh = |seen: &&mut SeenId| seen.msg_id == msg_id && !seen.released;
+        for seen in self.0.iter_mut().filter(fresh) {
+            (seen.released, seen.until) = (true, until);
+        }
     }
 
     pub(super) fn renew(&mut self, clean: bool) {
@@ -88,7 +122,7 @@ impl<const P: usize> Slot<P> {
 }
 
 impl<const T: usize, const Q: usize, const P: usize> Client<T, Q, P> {
-    pub(super) fn on_publish(&mut self, publish: Publish<'_>) {
+    pub(super) fn on_publish(&mut self, now: Instant, publish: Publish<'_>) {
         let has_id = publish.msg_id != MsgId::NONE;
         if publish.qos == QoS::MinusOne || (publish.qos != QoS::AtMostOnce && !has_id) {
             bump(&mut self.stats.bad.field);
@@ -99,7 +133,7 @@ impl<const T: usize, const Q: usize, const P: usize> Client<T, Q, P> {
             self.refuse(publish, ReturnCode::InvalidTopicId);
             return;
         };
-        if publish.qos == QoS::ExactlyOnce && self.seen.contains(publish.msg_id, publish.dup) {
+        if publish.qos == QoS::ExactlyOnce && self.seen.contains(now, &publish) {
             bump(&mut self.stats.duplicates);
             if !self.waits_in_slot(publish.msg_id) {
                 self.reply(Reply::PubRec(publish.msg_id));
@@ -115,8 +149,10 @@ impl<const T: usize, const Q: usize, const P: usize> Client<T, Q, P> {
         }
     }
 
-    pub(super) fn on_pubrel(&mut self, msg_id: MsgId) {
-        self.seen.release(msg_id);
+    pub(super) fn on_pubrel(&mut self, now: Instant, msg_id: MsgId) {
+        let link = &self.config.link;
+        let until = now + link.t_retry.saturating_mul(u64::from(link.tries_max()));
+        self.seen.release(msg_id, until);
         // Also for an id that is not known: the gateway repeats a PUBREL whose answer was lost.
         self.reply(Reply::PubComp(msg_id));
     }
@@ -166,7 +202,7 @@ impl<const T: usize, const Q: usize, const P: usize> Client<T, Q, P> {
             return;
         }
         if publish.qos == QoS::ExactlyOnce {
-            self.seen.insert(publish.msg_id);
+            self.seen.insert(&publish);
         }
         self.slot = Some(Slot {
             topic,
@@ -198,5 +234,17 @@ impl<const T: usize, const Q: usize, const P: usize> Client<T, Q, P> {
     }
 }
 
+/// Returns what distinguishes one publication from another under the same message id: FNV-1a
+/// (Fowler, Noll, Vo; RFC 9923) over topic id and payload.
+fn digest(publish: &Publish<'_>) -> u32 {
+    let topic = publish.topic.topic_id().0.to_be_bytes();
+    topic
+        .iter()
+        .chain(publish.payload)
+        .fold(0x811C_9DC5, |hash: u32, octet| {
+            (hash ^ u32::from(*octet)).wrapping_mul(0x0100_0193)
+        })
+}
+
 /// QoS 2 publications remembered at a time; a gateway that keeps to the standard has one.
-const SEEN_MAX: usize = 4;
+const SEEN_MAX: usize = 3;

@@ -244,6 +244,42 @@ fn congestion_lets_publications_rest_for_t_wait_and_loses_none() {
 }
 
 #[test]
+fn qos_2_keeps_its_message_id_while_it_rests() {
+    let mut rig = Rig::connected(config());
+    let token = rig.publishes(PREDEFINED, QoS::ExactlyOnce, b"1");
+    let id = rig.sends_publish(b"1", false);
+    rig.timeout();
+    assert_eq!(rig.sends_publish(b"1", true), id);
+    rig.hears(puback(5, id, ReturnCode::Congestion));
+    let until = tells!(rig, Event::Held { class: RequestClass::Publish, until } => until);
+    rig.is_still();
+    rig.now = until;
+    rig.node.handle_timeout(rig.now);
+    assert_eq!(rig.sends_publish(b"1", true), id);
+    rig.hears(Message::PubRec(id));
+    sends!(rig, Message::PubRel(_));
+    rig.hears(Message::PubComp(id));
+    rig.tells_published(token);
+}
+
+#[test]
+fn qos_2_that_was_taken_after_all_does_not_rest() {
+    let mut rig = Rig::connected(config());
+    let token = rig.publishes(PREDEFINED, QoS::ExactlyOnce, b"1");
+    let id = rig.sends_publish(b"1", false);
+    rig.timeout();
+    rig.sends_publish(b"1", true);
+    rig.hears(puback(5, id, ReturnCode::Congestion));
+    tells!(rig, Event::Held { .. });
+    // The repetition crossed the refusal, and the gateway could take it.
+    rig.hears(Message::PubRec(id));
+    sends!(rig, Message::PubRel(_));
+    rig.hears(Message::PubComp(id));
+    rig.tells_published(token);
+    rig.is_still();
+}
+
+#[test]
 fn a_refusal_of_qos_0_is_told_and_repairs_the_id() {
     let mut rig = Rig::connected(config());
     let refused = rig.publishes(NAME, QoS::AtMostOnce, b"1");

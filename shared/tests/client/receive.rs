@@ -3,7 +3,7 @@
 use shared::client::{Event, Session, Topic};
 use shared::wire::{Message, MsgId, Publish, QoS, ReturnCode, TopicId, TopicRef};
 
-use crate::rig::{Rig, ack, config, connack, disconnect, publish, register, sends, tells};
+use crate::rig::{Rig, ack, config, connack, disconnect, publish, register, secs, sends, tells};
 
 /// A node that knows `cmd/a` as 6.
 fn listening() -> Rig {
@@ -78,6 +78,34 @@ fn qos_2_is_delivered_exactly_once_however_often_it_comes() {
     }
     rig.hears(publish(QoS::ExactlyOnce, 6, 9, b"off"));
     tells!(rig, Event::Received(it) => assert_eq!(it.payload, b"off"));
+}
+
+#[test]
+fn a_repetition_that_pubrel_has_overtaken_is_not_told_again() {
+    let first = publish(QoS::ExactlyOnce, 6, 9, b"on");
+    let again = repeated(QoS::ExactlyOnce, 9, b"on");
+    let other = repeated(QoS::ExactlyOnce, 9, b"off");
+    for (before, message, wait_s, is_new) in [
+        (first, again, 39, false),
+        (again, first, 39, false),
+        (first, again, 41, true),
+        (first, other, 1, true),
+        (first, first, 1, true),
+    ] {
+        let mut rig = listening();
+        rig.hears(before);
+        tells!(rig, Event::Received(_));
+        sends!(rig, Message::PubRec(_));
+        rig.hears(Message::PubRel(MsgId(9)));
+        sends!(rig, Message::PubComp(_));
+        rig.now += secs(wait_s);
+        rig.hears(message);
+        if is_new {
+            tells!(rig, Event::Received(_));
+        }
+        sends!(rig, Message::PubRec(MsgId(9)));
+        rig.is_still();
+    }
 }
 
 #[test]

@@ -197,6 +197,48 @@ fn d40_beyond_the_window_is_congestion() {
 }
 
 #[test]
+fn a_repetition_that_pubrel_has_overtaken_is_not_published_again() {
+    for (first_dup, dup, payload, wait_s, is_new) in [
+        (false, true, "x", 29, false),
+        (true, false, "x", 29, false),
+        (false, true, "x", 31, true),
+        (false, true, "y", 1, true),
+        (false, false, "x", 1, true),
+    ] {
+        let mut script = Script::new();
+        script.connected(NODE, "a", false);
+        let topic = TopicRef::Normal(script.registered(NODE, "t"));
+        let message = |dup, payload: &'static str| {
+            Message::Publish(Publish {
+                dup,
+                qos: QoS::ExactlyOnce,
+                retain: false,
+                topic,
+                msg_id: MsgId(9),
+                payload: payload.as_bytes(),
+            })
+        };
+        script.says(NODE, &message(first_dup, "x"));
+        let sent = script.publishes("t", "x", QoS::ExactlyOnce);
+        script.upstream(UpstreamEvent::Published {
+            id: sent,
+            result: Ok(()),
+        });
+        script.hears(NODE, &Message::PubRec(MsgId(9)));
+        script.says(NODE, &Message::PubRel(MsgId(9)));
+        script.hears(NODE, &Message::PubComp(MsgId(9)));
+        script.wait(Duration::from_secs(wait_s));
+        script.says(NODE, &message(dup, payload));
+        if is_new {
+            script.publishes("t", payload, QoS::ExactlyOnce);
+        } else {
+            script.hears(NODE, &Message::PubRec(MsgId(9)));
+            script.requests_nothing();
+        }
+    }
+}
+
+#[test]
 fn a_node_that_never_releases_may_still_publish() {
     let mut script = Script::new();
     script.connected(NODE, "a", false);
@@ -451,6 +493,27 @@ fn the_upstream_is_subscribed_once_and_left_by_the_last_node() {
     script.says(NODE, &disconnect(None));
     script.hears(NODE, &disconnect(None));
     script.requests(&UpstreamRequest::Unsubscribe { filter: "t".into() });
+}
+
+#[test]
+fn each_node_is_granted_what_the_broker_answered_to_its_own_request() {
+    let mut script = Script::new();
+    script.connected(NODE, "a", true);
+    script.connected(OTHER, "b", true);
+    script.says(NODE, &subscribe("t", QoS::AtMostOnce, 5));
+    script.says(OTHER, &subscribe("t", QoS::AtLeastOnce, 6));
+    for (node, qos) in [(NODE, QoS::AtMostOnce), (OTHER, QoS::AtLeastOnce)] {
+        script.upstream(UpstreamEvent::Subscribed {
+            filter: "t".into(),
+            result: Ok(qos),
+        });
+        let granted = script.hears_some(|message| match message {
+            Message::SubAck(ack) => Some(ack.qos),
+            _ => None,
+        });
+        assert_eq!(granted, qos, "{node}");
+        script.hears_nothing();
+    }
 }
 
 #[test]

@@ -175,6 +175,25 @@ fn d12_a_clean_session_outlives_the_way_out_of_sleep() {
 }
 
 #[test]
+fn d22_a_node_that_sleeps_without_our_knowing_gets_its_mail_before_pingresp() {
+    let mut script = Script::new();
+    script.connected(NODE, "a", false);
+    let id = script.subscribed(NODE, "t", QoS::AtLeastOnce);
+    asleep(&mut script, NODE, 60);
+    // A late repetition of CONNECT.
+    script.connected(NODE, "a", false);
+    script.delivery(1, "t", "x", QoS::AtLeastOnce);
+    script.hears_register("t");
+    script.says(NODE, &ping("a"));
+    assert_eq!(script.accepts_register(NODE, "t"), id);
+    let msg_id = script.hears_publish("x", false);
+    script.hears_nothing();
+    script.says(NODE, &puback(id, msg_id, ACCEPTED));
+    script.hears(NODE, &Message::PingResp);
+    script.hears_nothing();
+}
+
+#[test]
 fn a_regack_out_of_sleep_is_no_reason_to_publish_into_it() {
     for qos in [QoS::AtMostOnce, QoS::AtLeastOnce] {
         let mut script = Script::new();
@@ -303,17 +322,23 @@ fn a_gone_node_gets_its_qos_1_mail_when_it_returns() {
 
 #[test]
 fn sleepers_do_not_keep_the_broker_waiting_without_bound() {
-    let mut script = Script::with(|settings| settings.deliveries_max = 2);
+    let mut script = Script::with(|settings| settings.unanswered_max = 2);
     script.connected(NODE, "a", true);
-    script.subscribed(NODE, "t", QoS::AtLeastOnce);
-    script.connected(OTHER, "b", true);
-    script.subscribed(OTHER, "u", QoS::AtLeastOnce);
+    let id = script.subscribed(NODE, "t", QoS::AtLeastOnce);
     asleep(&mut script, NODE, 60);
     for n in 1..=3 {
-        script.delivery(n, "t", "x", QoS::AtLeastOnce);
+        script.delivery(n, "t", &n.to_string(), QoS::AtLeastOnce);
     }
-    script.requests(&UpstreamRequest::Acknowledge(DeliveryId(3)));
-    assert_eq!(script.drops(), [DropReason::MailboxFull]);
-    script.delivery(4, "u", "awake", QoS::AtLeastOnce);
-    script.hears_publish("awake", false);
+    script.requests(&UpstreamRequest::Acknowledge(DeliveryId(1)));
+    script.requests_nothing();
+    assert_eq!(script.engine.stats().answered_early, 1);
+    script.says(NODE, &ping("a"));
+    for n in 1..=3_u64 {
+        let msg_id = script.hears_publish(&n.to_string(), false);
+        script.says(NODE, &puback(id, msg_id, ACCEPTED));
+        if n > 1 {
+            script.requests(&UpstreamRequest::Acknowledge(DeliveryId(n)));
+        }
+    }
+    script.requests_nothing();
 }

@@ -11,6 +11,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use shared::fault::{FaultProfile, PRESETS};
 use shared::wire::QoS;
 
+use crate::interrupt::Interrupt;
 use crate::load::{self, Measurement, Target};
 use crate::report::{self, RunReport};
 use crate::rig::{BenchPlan, BenchRig, Firmware, Rig, VirtualRig};
@@ -148,14 +149,15 @@ fn run_scenario(args: &RunArgs) -> Result<bool> {
     if args.dry_run {
         return dry_run(args, bench);
     }
+    let interrupt = Interrupt::watch()?;
     let Some(plan) = bench else {
-        return run_virtual(args);
+        return run_virtual(args, &interrupt);
     };
     // One bench: one run after the other.
     let mut passed = true;
     for seed in args.seed..args.seed.saturating_add(args.seeds) {
         let mut rig = BenchRig::new(plan.clone());
-        passed &= run_one(scenario.as_ref(), &mut rig, args, seed)?;
+        passed &= run_one(&interrupt, scenario.as_ref(), &mut rig, args, seed)?;
     }
     Ok(passed)
 }
@@ -184,7 +186,7 @@ fn dry_run(args: &RunArgs, bench: Option<BenchPlan>) -> Result<bool> {
     Ok(true)
 }
 
-fn run_virtual(args: &RunArgs) -> Result<bool> {
+fn run_virtual(args: &RunArgs, interrupt: &Interrupt) -> Result<bool> {
     let profile = FaultProfile::preset(&args.air)
         .with_context(|| format!("no simulated radio {}; see `hil list`", args.air))?;
     let firmware = match &args.firmware {
@@ -205,7 +207,7 @@ fn run_virtual(args: &RunArgs) -> Result<bool> {
         let mut passed = true;
         while let Some(seed) = next() {
             let mut rig = VirtualRig::new(firmware.clone(), profile, seed)?;
-            passed &= run_one(scenario.as_ref(), &mut rig, args, seed)?;
+            passed &= run_one(interrupt, scenario.as_ref(), &mut rig, args, seed)?;
         }
         Ok(passed)
     };
@@ -220,7 +222,13 @@ fn run_virtual(args: &RunArgs) -> Result<bool> {
     })
 }
 
-fn run_one(scenario: &dyn Scenario, rig: &mut dyn Rig, args: &RunArgs, seed: u64) -> Result<bool> {
+fn run_one(
+    interrupt: &Interrupt,
+    scenario: &dyn Scenario,
+    rig: &mut dyn Rig,
+    args: &RunArgs,
+    seed: u64,
+) -> Result<bool> {
     for line in rig.check(usize::from(args.nodes))? {
         eprintln!("seed {seed}: {line}");
     }
@@ -232,6 +240,7 @@ fn run_one(scenario: &dyn Scenario, rig: &mut dyn Rig, args: &RunArgs, seed: u64
     let start = Instant::now();
     let mut progress = |at: Duration, line: &str| {
         eprintln!("seed {seed}: {:>5.1} s  {line}", at.as_secs_f64());
+        interrupt.check()
     };
     let played = scenario::run(scenario, rig, &setup, &mut progress);
     let (recording, verdict) = played.with_context(|| format!("seed {seed}"))?;

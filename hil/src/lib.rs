@@ -21,6 +21,7 @@
 
 pub mod air;
 pub mod cli;
+mod interrupt;
 pub mod judge;
 pub mod load;
 pub mod report;

@@ -6,7 +6,7 @@ use ::tests::{
     Launch, Mosquitto, MosquittoOptions, MqttProbe, ProbeOptions, Profile, Received, Sandgrouse,
     config,
 };
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use app::Settings;
 use app::payload::{Outcome, Reading, Status};
 use app::settings::RadioSettings;
@@ -50,13 +50,12 @@ impl Scenario for LossySerial {
         rig.start()?;
         let mut watch = Watch::new(&plans, setup, &probe);
         let watched = watch.until_done(rig, progress);
-        if watched.is_err() || gateway.process().try_wait()?.is_some() {
-            eprintln!("{}", gateway.process().log().tail(20));
-        }
+        let ended = gateway.process().try_wait()?;
         watched?;
-        anyhow::ensure!(
-            gateway.process().try_wait()?.is_none(),
-            "the gateway ended before the nodes did"
+        ensure!(
+            ended.is_none(),
+            "the gateway ended before the nodes did\n{}",
+            gateway.process().log().tail(LOG_LINES)
         );
         let mut recording = watch.recording(rig)?;
         recording.gateway_log = gateway.process().log().tail(LOG_LINES);
@@ -101,7 +100,7 @@ impl<'a> Watch<'a> {
             self.command(rig, &nodes)?;
             if reported.elapsed() >= PROGRESS_EVERY {
                 reported = Instant::now();
-                progress(self.start.elapsed(), &line_of(&nodes));
+                progress(self.start.elapsed(), &line_of(&nodes))?;
             }
             if nodes.iter().all(is_complete) || self.start.elapsed() > limit {
                 return Ok(());

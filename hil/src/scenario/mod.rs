@@ -44,7 +44,8 @@ pub struct Setup {
 }
 
 /// Is told now and then how far the scenario is: the time since its start and a line of text.
-pub type Progress<'a> = dyn FnMut(Duration, &str) + 'a;
+/// An error of it ends the scenario.
+pub type Progress<'a> = dyn FnMut(Duration, &str) -> Result<()> + 'a;
 
 /// Every scenario.
 #[must_use]

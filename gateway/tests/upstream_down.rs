@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use fake_broker::{FakeBroker, Script};
 use gateway::session::{DeliveryId, Publication, Refusal, UpstreamEvent, UpstreamRequest};
+use gateway::upstream::UpstreamConfig;
 use rumqttc::v5::mqttbytes::QoS as MqttQos;
 use rumqttc::v5::mqttbytes::v5::{Packet, PubRel, RetainForwardRule, SubscribeReasonCode};
 use shared::wire::QoS;
@@ -313,4 +314,31 @@ async fn a_stalled_engine_costs_qos0_only() {
     assert!(got.last().unwrap().0.is_some());
     broker.deliver(0, MqttQos::AtMostOnce, "d", "room again", false);
     deliveries_of(&mut engine, 10_002).await;
+}
+
+#[tokio::test]
+async fn a_first_clean_connection_leaves_an_old_session_behind_and_later_ones_go_on() {
+    let script = Script {
+        keep_session: true,
+        ..Script::default()
+    };
+    let broker = FakeBroker::start(script, 0).await;
+    let mut engine = Engine::start(&config(&broker), 1);
+    engine.subscribe("old/#", QoS::AtLeastOnce);
+    until(|| broker.record(|record| record.subscribed.len() == 1)).await;
+    drop(engine);
+    let config = UpstreamConfig {
+        first_clean: true,
+        ..config(&broker)
+    };
+    let mut engine = Engine::start(&config, 2);
+    until(|| broker.record(|record| record.connects.len() == 2)).await;
+    reconnected(&mut engine, &broker).await;
+    let clean = broker.record(|record| {
+        let starts = record.connects.iter();
+        starts
+            .map(|(connect, _)| connect.clean_start)
+            .collect::<Vec<_>>()
+    });
+    assert_eq!(clean, [false, true, false]);
 }

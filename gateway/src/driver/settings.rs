@@ -94,6 +94,7 @@ fn minus_one(config: &Config, rule: &config::QosMinusOneRule) -> QosMinusOneRule
 pub(super) fn upstream(config: &Config, embedded: Option<SocketAddr>) -> UpstreamConfig {
     let client_id = &config.gateway.client_id;
     let own = |host: String, port| UpstreamConfig {
+        first_clean: true,
         receive_maximum: RECEIVE_MAXIMUM,
         ..UpstreamConfig::new(host, port, client_id)
     };

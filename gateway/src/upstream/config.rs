@@ -42,6 +42,10 @@ pub struct UpstreamConfig {
     pub backoff_max: Duration,
     /// How long the broker keeps the session when the gateway is gone, in whole seconds.
     pub session_expiry: Duration,
+    /// Whether the first connection begins a new session. Right for an engine that starts
+    /// without memory: the old session's subscriptions are nobody's, and what they bring down
+    /// is paid for.
+    pub first_clean: bool,
     /// Downlink publications the broker may send before it waits for acknowledgements.
     pub receive_maximum: u16,
     /// The largest MQTT packet the broker may send, in bytes.
@@ -71,6 +75,7 @@ impl UpstreamConfig {
             backoff_min: Duration::from_millis(250),
             backoff_max: Duration::from_secs(30),
             session_expiry: Duration::from_hours(7 * 24),
+            first_clean: false,
             receive_maximum: 256,
             max_packet_size: 128 * 1024,
             tcp_nodelay: true,

@@ -180,7 +180,7 @@ fn options(config: &UpstreamConfig) -> Result<MqttOptions, UpstreamConfigError> 
         .set_network_options(network)
         .set_keep_alive(config.keep_alive)
         .set_connection_timeout(config.connect_timeout.as_secs())
-        .set_clean_start(false)
+        .set_clean_start(config.first_clean)
         .set_manual_acks(true);
     let mut properties = ConnectProperties::new();
     properties.session_expiry_interval =

@@ -59,7 +59,10 @@ impl Task {
             let mut connection = Connection::new(&self.origin);
             let made = self.connect(&mut connection).await;
             let end = match made {
-                Ok(session_present) => self.serve(&mut connection, session_present).await,
+                Ok(session_present) => {
+                    self.origin.keep_session();
+                    self.serve(&mut connection, session_present).await
+                }
                 Err(end) => self.not_connected(end),
             };
             drop(connection);

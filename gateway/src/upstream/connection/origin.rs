@@ -33,4 +33,9 @@ impl Origin {
             inflight_max,
         }
     }
+
+    /// From now on connections go on with the broker's session.
+    pub(in crate::upstream) fn keep_session(&mut self) {
+        self.options.set_clean_start(false);
+    }
 }

@@ -49,11 +49,7 @@ fn publishes_and_listens(gateway: &Sandgrouse, mqtt: &MosquittoClient) -> Result
     let mut received = client.log().all("received ");
     received.sort();
     ensure!(
-        received
-            == [
-                "received output/lamp on",
-                "received output/valve/7 open"
-            ],
+        received == ["received output/lamp on", "received output/valve/7 open"],
         "{received:?}"
     );
 

@@ -20,6 +20,7 @@ mod python;
 mod sandgrouse;
 mod sn;
 mod usage;
+pub mod world;
 
 pub use cargo::{Profile, gateway_binary, target_directory, workspace_root};
 pub use mosquitto::{Credentials, Mosquitto, MosquittoClient, MosquittoOptions};

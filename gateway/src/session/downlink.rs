@@ -316,7 +316,7 @@ impl Engine {
         }
     }
 
-    /// Tells the node its topic id again and publishes once more (D-38).
+    /// Tells the node its topic id again and publishes once more, under a new message id (D-38).
     fn repair(&mut self, key: SessionKey, topic: TopicRef) {
         let Some(session) = self.slots.get_mut(key) else {
             return;
@@ -330,8 +330,12 @@ impl Engine {
             && flight.letter.repairs <= n_retry
         {
             session.topics.set_standing(id, Standing::Unconfirmed);
-            flight.letter.msg_id = None;
-            flight.letter.published = false;
+            // At QoS 2 the id stays: an earlier transmission may still be on its way, and be taken
+            // as soon as the node knows the topic.
+            if flight.letter.qos != QoS::ExactlyOnce {
+                flight.letter.msg_id = None;
+                flight.letter.published = false;
+            }
             session.mailbox.put_back(flight.letter);
         } else {
             self.drop_letters(key, vec![flight.letter], DropReason::NodeRefused);

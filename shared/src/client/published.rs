@@ -24,7 +24,7 @@ impl<const T: usize, const Q: usize, const P: usize> Client<T, Q, P> {
             // PUBACK does not end QoS 2 unless it refuses.
             (Some(_), ReturnCode::Accepted) => bump(&mut self.stats.unexpected),
             (Some(_), ReturnCode::Congestion) => {
-                self.rest_publishing(qos);
+                self.put_aside();
                 self.hold(RequestClass::Publish, now);
             }
             (Some(_), ReturnCode::InvalidTopicId) => self.repair_topic(),
@@ -55,12 +55,14 @@ impl<const T: usize, const Q: usize, const P: usize> Client<T, Q, P> {
         }
     }
 
-    /// Lets the publication in flight rest. One at QoS 2 keeps its message id: a repetition of
-    /// it may have crossed the refusal and be taken yet, and under another id it would arrive
-    /// twice.
-    const fn rest_publishing(&mut self, qos: Option<QoS>) {
+    /// Puts the publication in flight aside, to be published again later. One at QoS 2 keeps
+    /// its message id: a repetition of it may have crossed the refusal and be taken yet, and
+    /// under another id it would arrive twice.
+    fn put_aside(&mut self) {
+        let head = self.head().and_then(|place| self.queue.get(place));
+        let keeps_id = head.is_some_and(|it| it.qos == QoS::ExactlyOnce);
         match &mut self.publishing {
-            Some(it) if matches!(qos, Some(QoS::ExactlyOnce)) => it.retry.rearm(),
+            Some(it) if keeps_id => it.retry.rearm(),
             _ => self.publishing = None,
         }
     }
@@ -81,8 +83,8 @@ impl<const T: usize, const Q: usize, const P: usize> Client<T, Q, P> {
         );
     }
 
-    /// Registers the name again and publishes again, a new exchange with DUP = 0, at most
-    /// `n_retry` times; other kinds of topic cannot be repaired [MQTT-SN 1.2 §6.6].
+    /// Registers the name again and publishes again, at QoS 1 a new exchange with DUP = 0, at
+    /// most `n_retry` times; other kinds of topic cannot be repaired [MQTT-SN 1.2 §6.6].
     fn repair_topic(&mut self) {
         let index = self
             .head()
@@ -90,7 +92,7 @@ impl<const T: usize, const Q: usize, const P: usize> Client<T, Q, P> {
         match index {
             Some(index) if self.repairs < self.config.link.n_retry => {
                 self.repairs = self.repairs.saturating_add(1);
-                self.publishing = None;
+                self.put_aside();
                 self.topics.unbind(index);
             }
             _ => self.finish(Some(PublishError::Refused(ReturnCode::InvalidTopicId))),

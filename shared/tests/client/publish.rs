@@ -199,6 +199,17 @@ fn an_unknown_id_is_registered_again_and_published_again_as_new() {
 }
 
 #[test]
+fn qos_2_is_still_the_same_under_a_new_topic_id() {
+    let mut rig = Rig::connected(config());
+    rig.publishes(NAME, QoS::ExactlyOnce, b"1");
+    rig.gets_registered(5);
+    let id = rig.sends_publish(b"1", false);
+    rig.hears(puback(5, id, ReturnCode::InvalidTopicId));
+    rig.gets_registered(6);
+    assert_eq!(rig.sends_publish(b"1", true), id);
+}
+
+#[test]
 fn a_gateway_that_never_knows_its_own_ids_fails_the_publication() {
     let mut rig = Rig::connected(config());
     rig.publishes(NAME, QoS::AtLeastOnce, b"1");

@@ -182,6 +182,18 @@ fn d38_an_unknown_id_is_registered_again_and_published_under_a_new_message_id() 
 }
 
 #[test]
+fn d38_a_repaired_qos_2_publication_is_still_the_same() {
+    let mut script = Script::new();
+    script.connected(NODE, "a", true);
+    let id = script.subscribed(NODE, "t", QoS::ExactlyOnce);
+    script.delivery(1, "t", "x", QoS::ExactlyOnce);
+    let msg_id = script.hears_publish("x", false);
+    script.says(NODE, &puback(id, msg_id, ReturnCode::InvalidTopicId));
+    script.accepts_register(NODE, "t");
+    assert_eq!(script.hears_publish("x", true), msg_id);
+}
+
+#[test]
 fn d38_a_node_that_never_learns_the_id_does_not_loop() {
     let mut script = Script::new();
     script.connected(NODE, "a", true);

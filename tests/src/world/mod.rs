@@ -1,0 +1,346 @@
+//! A seeded world: nodes, lossy links, one gateway engine and a broker, in virtual time.
+//!
+//! Real [`Client`](shared::client::Client) machines talk to a real
+//! [`Engine`](gateway::session::Engine) through [`FaultLink`](shared::fault::FaultLink)s, one
+//! for each direction of each node. The upstream with its broker, and the applications, are
+//! models. The world steps from deadline to deadline, so hours pass in milliseconds, and the
+//! same seed lives through the same history.
+//!
+//! 1. The applications publish, the remote side publishes for the nodes, everything that the
+//!    configuration allows goes wrong.
+//! 2. The faults stop; everything must come to rest within a bound of virtual time.
+//! 3. One more publication for each topic must reach everyone who has asked for it.
+//!
+//! A promise that is broken ends the run with the seed to repeat it by.
+
+mod broker;
+mod config;
+mod ledger;
+mod node;
+mod place;
+mod plan;
+mod steps;
+mod subject;
+mod watch;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use gateway::session::{Ending, Engine, Forwarders, LinkSettings, Notice, Settings};
+use shared::fault::FaultProfile;
+use shared::rng::Rng;
+use shared::time::{Duration, Instant};
+use shared::wire::QoS;
+
+use broker::Broker;
+pub use config::WorldConfig;
+pub use ledger::Counts;
+use ledger::{Broken, Ledger};
+use node::Node;
+use watch::Watch;
+
+/// One history; see the module.
+pub struct World {
+    seed: u64,
+    config: WorldConfig,
+    now: Instant,
+    engine: Engine,
+    broker: Broker,
+    nodes: Vec<Node>,
+    watches: Vec<Watch>,
+    ledger: Ledger,
+    rng: Rng,
+    down_topics: Vec<String>,
+    down_at: Option<Instant>,
+    traced: bool,
+}
+
+/// What a run has come to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Report {
+    /// What was checked.
+    pub counts: Counts,
+    /// Datagrams given to the links.
+    pub datagrams: u64,
+    /// Datagrams that the links lost.
+    pub lost: u64,
+    /// How long everything took in virtual time.
+    pub lived: Duration,
+}
+
+/// Says the seed where something else than the world's own checks panics.
+struct Sign {
+    seed: u64,
+    name: &'static str,
+}
+
+impl Drop for Sign {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("SEED={} ({})", self.seed, self.name);
+        }
+    }
+}
+
+/// The most steps of one run.
+const STEPS_MAX: u32 = 2_000_000;
+
+/// The most steps without time passing.
+const STEPS_AT_ONCE_MAX: u32 = 2000;
+
+/// How long everything may take to come to rest once the faults have stopped: several rests
+/// after congestion, sleeps and keep-alives on end.
+const REST_BOUND: Duration = Duration::from_secs(3600);
+
+/// How long the last publications may take: the longest sleep, and what a full mailbox takes.
+const PROBE_BOUND: Duration = Duration::from_secs(900);
+
+impl World {
+    /// Creates the world that `seed` says, at its first moment.
+    #[must_use]
+    pub fn new(seed: u64, config: WorldConfig) -> Self {
+        let mut rng = Rng::new(seed);
+        let nodes: Vec<_> = (0..config.nodes)
+            .map(|index| Node::new(index, &config, rng.split()))
+            .collect();
+        Self {
+            seed,
+            config,
+            now: Instant::ZERO,
+            engine: Engine::new(settings(&config), rng.split(), Instant::ZERO),
+            broker: Broker::new(&config, rng.split()),
+            watches: nodes.iter().map(|_| Watch::default()).collect(),
+            ledger: Ledger::new(nodes.len(), &config),
+            nodes,
+            rng,
+            down_topics: subject::down_topics(config.nodes),
+            down_at: Some(Instant::from_millis(5000)),
+            traced: std::env::var_os("TRACE").is_some(),
+        }
+    }
+
+    /// Lives through the whole history.
+    ///
+    /// # Panics
+    /// Where a promise is broken, with the seed.
+    #[must_use]
+    pub fn run(mut self) -> Report {
+        let _sign = Sign {
+            seed: self.seed,
+            name: self.config.name,
+        };
+        let outcome = self.live();
+        if let Err(broken) = outcome {
+            let (seed, name, now) = (self.seed, self.config.name, self.now);
+            panic!(
+                "SEED={seed} ({name}) at {now}: {broken}\n{:#?}",
+                self.config
+            );
+        }
+        let mut report = Report {
+            counts: self.ledger.counts,
+            lived: self.now.since(Instant::ZERO),
+            ..Report::default()
+        };
+        for node in &self.nodes {
+            for stats in [node.up.stats(), node.down.stats()] {
+                report.datagrams += stats.sent;
+                report.lost += stats.missing();
+            }
+        }
+        report
+    }
+
+    fn live(&mut self) -> Result<(), Broken> {
+        self.live_until(Instant::ZERO + self.config.work, |_| false)?;
+        self.calm_down();
+        if !self.live_until(self.now + REST_BOUND, Self::is_at_rest)? {
+            return Err(self.unrest());
+        }
+        let first_probe = self.ledger.downlinks_len();
+        self.probe();
+        self.live_until(self.now + PROBE_BOUND, |world| {
+            world.is_at_rest() && world.ledger.missing_since(first_probe).is_none()
+        })?;
+        self.check_probe(first_probe)?;
+        if !self.is_at_rest() {
+            return Err(self.unrest());
+        }
+        self.ledger.close()
+    }
+
+    /// Steps until `end`, or until `done` holds; returns whether it does.
+    fn live_until(&mut self, end: Instant, done: impl Fn(&Self) -> bool) -> Result<bool, Broken> {
+        let mut at_once = 0;
+        for _ in 0..STEPS_MAX {
+            if done(self) {
+                return Ok(true);
+            }
+            let next = self.next_deadline().filter(|next| *next <= end);
+            let Some(next) = next else {
+                self.now = end;
+                return Ok(false);
+            };
+            at_once = if next > self.now { 0 } else { at_once + 1 };
+            if at_once > STEPS_AT_ONCE_MAX {
+                return Err("time stands still".to_owned());
+            }
+            self.now = self.now.max(next);
+            self.step()?;
+        }
+        Err(format!("more than {STEPS_MAX} steps"))
+    }
+}
+
+impl World {
+    fn note(&mut self, notice: &Notice) {
+        if self.traced {
+            eprintln!("{} {notice:?}", self.now);
+        }
+        match notice {
+            Notice::Dropped {
+                client_id: Some(client_id),
+                reason,
+                octets,
+                ..
+            } => self.ledger.dropped(index_of(client_id), *reason, *octets),
+            Notice::Connected {
+                client_id, resumed, ..
+            } => {
+                let index = index_of(client_id);
+                let watch = &mut self.watches[usize::from(index)];
+                watch.session_clean = watch.connect_clean;
+                if !resumed {
+                    self.wipe(index);
+                }
+            }
+            Notice::Ended { client_id, how } => {
+                let index = index_of(client_id);
+                if *how == Ending::Lost {
+                    self.ledger.will_due(index);
+                }
+                if self.watches[usize::from(index)].session_clean && *how != Ending::TakenOver {
+                    self.wipe(index);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn wipe(&mut self, index: u8) {
+        self.ledger.wiped(index);
+        self.nodes[usize::from(index)].granted.clear();
+    }
+
+    /// Returns who must get a publication on `topic`, and at which QoS.
+    fn owed(&self, topic: &str) -> BTreeMap<u8, QoS> {
+        self.nodes
+            .iter()
+            .filter_map(|node| {
+                let granted = node.granted.iter();
+                let matching = granted.filter(|(filter, _)| shared::topics::matches(filter, topic));
+                Some((node.index, matching.map(|(_, qos)| *qos).max()?))
+            })
+            .collect()
+    }
+
+    fn publish_down(&mut self) {
+        let count = u64::try_from(self.down_topics.len()).unwrap_or(1);
+        let place = usize::try_from(self.rng.below(count)).unwrap_or(0);
+        let topic = self.down_topics[place].clone();
+        let qos = match self.rng.below(4) {
+            0 => QoS::AtMostOnce,
+            1 => QoS::AtLeastOnce,
+            _ => QoS::ExactlyOnce,
+        };
+        self.publish_on(&topic, qos);
+    }
+
+    fn publish_on(&mut self, topic: &str, qos: QoS) -> usize {
+        let padding = usize::try_from(self.rng.below(40)).unwrap_or(0);
+        let payload = self.ledger.announce(topic, qos, padding);
+        if let Some((qos, id)) = self.broker.publish(self.now, topic, payload, qos) {
+            self.ledger.sent(qos, id);
+        }
+        self.ledger.downlinks_len() - 1
+    }
+
+    fn calm_down(&mut self) {
+        let quiet = FaultProfile {
+            delay: Duration::from_millis(20),
+            ..FaultProfile::perfect()
+        };
+        self.down_at = None;
+        self.broker.calm_down(self.now);
+        for node in &mut self.nodes {
+            node.up.set_profile(quiet);
+            node.down.set_profile(quiet);
+            node.calm_down(self.now);
+        }
+    }
+
+    fn is_at_rest(&self) -> bool {
+        self.nodes.iter().all(Node::is_done)
+            && self.broker.is_idle()
+            && self.engine.deliveries_held() == 0
+            && self.engine.uplinks_pending() == 0
+    }
+
+    fn unrest(&self) -> Broken {
+        let nodes: Vec<_> = self.nodes.iter().filter(|node| !node.is_done()).collect();
+        format!(
+            "no rest: {} deliveries held, {} uplinks pending, broker idle: {}, nodes: {nodes:?}",
+            self.engine.deliveries_held(),
+            self.engine.uplinks_pending(),
+            self.broker.is_idle(),
+        )
+    }
+
+    /// Publishes once more on every topic.
+    fn probe(&mut self) {
+        for topic in self.down_topics.clone() {
+            self.publish_on(&topic, QoS::AtLeastOnce);
+        }
+    }
+
+    /// Whoever asked for a topic at QoS 1 or above has got its last publication.
+    fn check_probe(&self, first: usize) -> Result<(), Broken> {
+        for (place, topic) in self.down_topics.iter().enumerate() {
+            for node in &self.nodes {
+                let sure = node.wants_surely(topic);
+                if sure && !self.ledger.has_received(first + place, node.index) {
+                    return Err(format!("{topic} does not reach {node:?} any more"));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn settings(config: &WorldConfig) -> Settings {
+    let link = LinkSettings {
+        t_retry: config.t_retry,
+        mtu: 128,
+        ..LinkSettings::default()
+    };
+    let line = LinkSettings {
+        forwarders: Forwarders::Anyone,
+        ..link.clone()
+    };
+    let predefined = (0..config.nodes)
+        .flat_map(|node| [subject::predefined_up(node), subject::predefined_down(node)])
+        .map(|(id, name)| (id, Arc::from(name)))
+        .collect();
+    Settings {
+        predefined,
+        links: vec![link, line.clone(), line],
+        ..Settings::default()
+    }
+}
+
+fn index_of(client_id: &str) -> u8 {
+    client_id
+        .strip_prefix("node")
+        .and_then(|index| index.parse().ok())
+        .unwrap_or_else(|| panic!("no node is called {client_id}"))
+}

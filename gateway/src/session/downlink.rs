@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use shared::time::{Duration, Instant};
 use shared::wire::{
     Acknowledgement, FORWARD_OVERHEAD, Message, MsgId, Publish, QoS, Register, ReturnCode, TopicId,
@@ -37,7 +38,7 @@ impl Engine {
         &mut self,
         now: Instant,
         id: Option<DeliveryId>,
-        publication: Publication,
+        mut publication: Publication,
     ) {
         // Retained messages come because someone has just subscribed, and are for nobody else.
         let takers = if publication.retain {
@@ -49,6 +50,11 @@ impl Engine {
             let holders = u32::try_from(takers.len()).unwrap_or(u32::MAX);
             self.out
                 .hold_delivery(id, holders, self.settings.unanswered_max);
+        }
+        if !takers.is_empty() {
+            // The upstream's payload is a slice of its read buffer, which a letter that waits
+            // for hours would keep whole.
+            publication.payload = Bytes::copy_from_slice(&publication.payload);
         }
         for (key, granted) in takers {
             let qos = publication.qos.min(granted);

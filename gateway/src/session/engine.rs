@@ -3,7 +3,6 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
-use bytes::Bytes;
 use shared::rng::Rng;
 use shared::time::Instant;
 use shared::wire::{Disconnect, Forward, GwInfo, Message, MsgId, PingReq, QoS};
@@ -71,11 +70,12 @@ impl Engine {
         }
     }
 
-    /// Handles a datagram that came in over a link.
+    /// Handles a datagram that came in over a link. What is kept of it is copied: `datagram` may
+    /// be a slice of a larger buffer.
     ///
     /// `from` names the link and the peer; its `node_id` is `None`, an encapsulated message
     /// brings its own. Any bytes are fine: what is not a message is dropped and counted.
-    pub fn handle_datagram(&mut self, now: Instant, from: Binding, datagram: &Bytes) {
+    pub fn handle_datagram(&mut self, now: Instant, from: Binding, datagram: &[u8]) {
         self.out.stats.datagrams_in += 1;
         match Message::parse(datagram) {
             Ok(Message::Forward(forward)) => self.unwrap(now, from, forward, datagram),
@@ -191,7 +191,7 @@ impl Engine {
         self.out.deliveries_held()
     }
 
-    fn unwrap(&mut self, now: Instant, from: Binding, forward: Forward<'_>, datagram: &Bytes) {
+    fn unwrap(&mut self, now: Instant, from: Binding, forward: Forward<'_>, datagram: &[u8]) {
         // [MQTT-SN 1.2 §5.5] D-35
         let allowed = self.settings.link(from.link).forwarders.allow(from.peer);
         let node_id = shared::wire::NodeId::new(forward.node_id);
@@ -224,7 +224,7 @@ impl Engine {
         now: Instant,
         binding: Binding,
         message: Message<'_>,
-        datagram: &Bytes,
+        datagram: &[u8],
     ) {
         match message {
             Message::Connect(connect) => self.connect(now, binding, &connect),
@@ -235,7 +235,7 @@ impl Engine {
                 self.wake(now, binding, ping.client_id, datagram.len());
             }
             Message::Publish(publish) if publish.qos == QoS::MinusOne => {
-                self.publish_minus_one(now, binding, &publish, datagram);
+                self.publish_minus_one(now, binding, &publish, datagram.len());
             }
             Message::Advertise(_)
             | Message::GwInfo(_)
@@ -252,24 +252,18 @@ impl Engine {
                     .dropped(Some(binding), None, DropReason::Unexpected, datagram.len());
             }
             _ => match self.slots.by_binding(&binding) {
-                Some(key) => self.handle_session(now, key, message, datagram),
+                Some(key) => self.handle_session(now, key, message),
                 None => self.answer_stranger(now, binding, datagram.len()),
             },
         }
     }
 
     /// Handles a message of a node that has a session and is bound to it.
-    fn handle_session(
-        &mut self,
-        now: Instant,
-        key: SessionKey,
-        message: Message<'_>,
-        datagram: &Bytes,
-    ) {
+    fn handle_session(&mut self, now: Instant, key: SessionKey, message: Message<'_>) {
         self.heard(now, key);
         match message {
             Message::Register(register) => self.register(key, &register),
-            Message::Publish(publish) => self.publish(now, key, &publish, datagram),
+            Message::Publish(publish) => self.publish(now, key, &publish),
             Message::PubRel(msg_id) => self.release(now, key, msg_id),
             Message::Subscribe(subscribe) => self.subscribe(now, key, &subscribe),
             Message::Unsubscribe(unsubscribe) => self.unsubscribe(key, &unsubscribe),
@@ -378,7 +372,7 @@ impl Engine {
     }
 
     pub(super) fn new_session(&mut self, client_id: Arc<str>, now: Instant) -> SessionKey {
-        let first = MsgId(self.rng.next_u16());
+        let first = MsgId(self.rng.next_u16() >> 1);
         self.slots.insert(Session::new(client_id, now, first))
     }
 

@@ -238,9 +238,9 @@ impl Session {
                     .front()
                     .is_some_and(|letter| letter.msg_id == Some(id))
             };
-        self.last_msg_id = self.last_msg_id.next();
+        self.last_msg_id = next_msg_id(self.last_msg_id);
         while busy(self, self.last_msg_id) {
-            self.last_msg_id = self.last_msg_id.next();
+            self.last_msg_id = next_msg_id(self.last_msg_id);
         }
         self.last_msg_id
     }
@@ -290,6 +290,18 @@ impl Session {
     }
 }
 
+/// The highest message id towards a node. Some clients read ids as signed numbers and fail on
+/// greater ones (mqtt-sn-12 from PyPI does).
+const MSG_ID_MAX: MsgId = MsgId(0x7FFF);
+
+fn next_msg_id(id: MsgId) -> MsgId {
+    if id >= MSG_ID_MAX {
+        MsgId(1)
+    } else {
+        id.next()
+    }
+}
+
 /// Returns how long a node may be silent [MQTT-SN 1.2 §7.2] D-17: half as long again up to a
 /// minute and a tenth above, but never less than its retransmissions take.
 fn supervision_limit(duration_s: u16, link: &LinkSettings, idle_max: Duration) -> Duration {
@@ -306,6 +318,18 @@ fn supervision_limit(duration_s: u16, link: &LinkSettings, idle_max: Duration) -
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn d46_message_ids_stay_where_signed_readers_read_them_right() {
+        let mut session = Session::new("a".into(), Instant::ZERO, MsgId(0xABCD));
+        let mut seen = std::collections::BTreeSet::new();
+        for _ in 0..0x1_0000 {
+            seen.insert(session.next_msg_id());
+        }
+        assert_eq!(seen.first(), Some(&MsgId(1)));
+        assert_eq!(seen.last(), Some(&MSG_ID_MAX));
+        assert_eq!(seen.len(), 0x7FFF);
+    }
 
     #[test]
     fn d17_supervision_has_tolerance_and_room_for_retries() {

@@ -46,13 +46,7 @@ impl Engine {
     }
 
     /// Takes a publication of a connected node, at QoS 0, 1 or 2.
-    pub(super) fn publish(
-        &mut self,
-        now: Instant,
-        key: SessionKey,
-        publish: &Publish<'_>,
-        datagram: &Bytes,
-    ) {
+    pub(super) fn publish(&mut self, now: Instant, key: SessionKey, publish: &Publish<'_>) {
         if publish.qos != QoS::AtMostOnce && publish.msg_id == MsgId::NONE {
             // A.19, row 10: without an id there is nothing to acknowledge.
             return self.refuse(key, DropReason::NoMsgId, publish, None);
@@ -67,7 +61,7 @@ impl Engine {
         };
         let publication = Publication {
             topic,
-            payload: datagram.slice_ref(publish.payload),
+            payload: Bytes::copy_from_slice(publish.payload),
             qos: publish.qos,
             retain: publish.retain,
         };
@@ -259,13 +253,12 @@ impl Engine {
         now: Instant,
         binding: Binding,
         publish: &Publish<'_>,
-        datagram: &Bytes,
+        octets: usize,
     ) {
-        let octets = datagram.len();
         if let Some(key) = self.slots.by_binding(&binding) {
             // D-34: from a connected node it counts as QoS 0.
             if let Ok(topic) = self.resolve(key, publish.topic) {
-                let payload = datagram.slice_ref(publish.payload);
+                let payload = Bytes::copy_from_slice(publish.payload);
                 let retain = publish.retain;
                 let qos = QoS::AtMostOnce;
                 self.out.publish(
@@ -299,7 +292,7 @@ impl Engine {
             let reason = DropReason::QosMinusOneRate;
             return self.out.dropped(Some(binding), None, reason, octets);
         }
-        let payload = datagram.slice_ref(publish.payload);
+        let payload = Bytes::copy_from_slice(publish.payload);
         self.out.publish(
             Publication {
                 topic,

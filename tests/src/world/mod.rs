@@ -334,6 +334,8 @@ fn settings(config: &WorldConfig) -> Settings {
     Settings {
         predefined,
         links: vec![link, line.clone(), line],
+        // The judge wants every acknowledgement to mean that each taker has it.
+        unanswered_max: usize::MAX,
         ..Settings::default()
     }
 }

@@ -7,7 +7,6 @@ use shared::rng::Rng;
 use shared::time::Instant;
 use shared::wire::{Disconnect, Forward, GwInfo, Message, MsgId, PingReq, QoS};
 
-use super::connect::Handshake;
 use super::output::{DropReason, Notice, Output, Outputs, Stats};
 use super::port::{Binding, Peer, UpstreamEvent, UpstreamRequest};
 use super::rate::{Answers, Buckets};
@@ -15,6 +14,7 @@ use super::settings::Settings;
 use super::slots::{SessionKey, Slots, TimerOwner, Timers};
 use super::state::{Session, State};
 use super::subscription_tree::{RetainedWish, SubscriptionTree};
+use super::will::Handshake;
 
 /// The gateway's protocol machine, sans-IO.
 ///

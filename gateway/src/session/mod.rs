@@ -11,13 +11,17 @@
 //! are this project's decisions where the standard is silent or contradicts itself.
 
 mod address;
+mod anonymous;
 mod connect;
 mod downlink;
+mod ending;
 mod engine;
+mod exchange;
 mod mailbox;
 mod output;
 mod port;
 mod rate;
+mod retained;
 mod settings;
 mod sleep;
 mod slots;
@@ -26,6 +30,7 @@ mod subscribe;
 mod subscription_tree;
 mod topic_table;
 mod uplink;
+mod will;
 
 #[cfg(test)]
 mod tests;

@@ -1,4 +1,4 @@
-//! From the node up: REGISTER, PUBLISH at every QoS, PUBREL [MQTT-SN 1.2 §6.5–6.8].
+//! From a connected node up: REGISTER, PUBLISH, PUBREL [MQTT-SN 1.2 §6.5, §6.6].
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use shared::wire::{
 
 use super::engine::Engine;
 use super::output::DropReason;
-use super::port::{Binding, Publication, PublicationId, Refusal};
+use super::port::{Publication, PublicationId, Refusal};
 use super::slots::SessionKey;
 use super::state::{Received, Session, Uplink};
 use super::topic_table::Standing;
@@ -134,7 +134,7 @@ impl Engine {
     }
 
     /// Returns the topic name that a node means, or the code of the refusal.
-    fn resolve(&self, key: SessionKey, topic: TopicRef) -> Result<Arc<str>, ReturnCode> {
+    pub(super) fn resolve(&self, key: SessionKey, topic: TopicRef) -> Result<Arc<str>, ReturnCode> {
         match topic {
             TopicRef::Normal(id) => {
                 let session = self.slots.get(key).ok_or(ReturnCode::InvalidTopicId)?;
@@ -246,74 +246,6 @@ impl Engine {
         }
         self.send(key, &Message::PubComp(msg_id));
     }
-
-    /// Takes a publication at QoS −1 [MQTT-SN 1.2 §6.8] D-34; it is never answered.
-    pub(super) fn publish_minus_one(
-        &mut self,
-        now: Instant,
-        binding: Binding,
-        publish: &Publish<'_>,
-        octets: usize,
-    ) {
-        if let Some(key) = self.slots.by_binding(&binding) {
-            // D-34: from a connected node it counts as QoS 0.
-            if let Ok(topic) = self.resolve(key, publish.topic) {
-                let payload = Bytes::copy_from_slice(publish.payload);
-                let retain = publish.retain;
-                let qos = QoS::AtMostOnce;
-                self.out.publish(
-                    Publication {
-                        topic,
-                        payload,
-                        qos,
-                        retain,
-                    },
-                    None,
-                );
-            }
-            return;
-        }
-        let topic: Option<Arc<str>> = match publish.topic {
-            TopicRef::Normal(_) => None,
-            TopicRef::Predefined(id) => self.settings.predefined.get(&id).cloned(),
-            TopicRef::Short(name) => short_name(name).map(Into::into),
-        };
-        let rule = topic.and_then(|topic| Some((self.minus_one_rule(&binding, &topic)?, topic)));
-        let Some((rule, topic)) = rule else {
-            let reason = DropReason::QosMinusOneRefused;
-            return self.out.dropped(Some(binding), None, reason, octets);
-        };
-        let (rate, burst, retain) = {
-            let rule = &self.settings.qos_minus_one[rule];
-            (rule.rate_per_s, rule.burst, rule.retain && publish.retain)
-        };
-        let source = (rule, without_port(binding.peer), binding.node_id);
-        if !self.anonymous.take(now, source, rate, burst) {
-            let reason = DropReason::QosMinusOneRate;
-            return self.out.dropped(Some(binding), None, reason, octets);
-        }
-        let payload = Bytes::copy_from_slice(publish.payload);
-        self.out.publish(
-            Publication {
-                topic,
-                payload,
-                qos: QoS::AtMostOnce,
-                retain,
-            },
-            None,
-        );
-    }
-
-    fn minus_one_rule(&self, binding: &Binding, topic: &str) -> Option<usize> {
-        self.settings.qos_minus_one.iter().position(|rule| {
-            rule.link == binding.link
-                && rule.from.contain(binding)
-                && rule
-                    .topics
-                    .iter()
-                    .any(|filter| shared::topics::matches(filter, topic))
-        })
-    }
 }
 
 impl Session {
@@ -333,17 +265,6 @@ fn digest(publish: &Publish<'_>) -> u64 {
     let mut hasher = DefaultHasher::new();
     (publish.topic, publish.payload).hash(&mut hasher);
     hasher.finish()
-}
-
-/// The rate of QoS −1 is one address's, whatever ports it sends from.
-fn without_port(peer: super::Peer) -> super::Peer {
-    match peer {
-        super::Peer::Socket(mut address) => {
-            address.set_port(0);
-            super::Peer::Socket(address)
-        }
-        super::Peer::Line => super::Peer::Line,
-    }
 }
 
 /// Returns a topic name that may be published to, or `None` (D-07).

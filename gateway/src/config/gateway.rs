@@ -27,6 +27,8 @@ pub struct GatewayConfig {
     pub subscriptions_per_node_max: usize,
     /// The most QoS 1 and 2 publications a node may have in flight (D-40).
     pub publish_window: usize,
+    /// Whether repetitions at QoS 1 are answered and not published again (D-39).
+    pub dedup_qos1: bool,
     /// The most downlink publications that the broker is kept waiting for; beyond it the
     /// oldest is answered for although it is in memory only.
     pub unanswered_max: usize,
@@ -67,6 +69,8 @@ pub const DEFAULT_TOPICS_PER_NODE_MAX: usize = 256;
 pub const DEFAULT_SUBSCRIPTIONS_PER_NODE_MAX: usize = 64;
 /// The publications in flight where nothing is configured (D-40).
 pub const DEFAULT_PUBLISH_WINDOW: usize = 4;
+/// Repetitions at QoS 1 are published again where nothing is configured (D-39).
+pub const DEFAULT_DEDUP_QOS1: bool = false;
 /// The downlink publications left unanswered where nothing is configured: fewer than the 20
 /// after which mosquitto, as it comes, sends no more.
 pub const DEFAULT_UNANSWERED_MAX: usize = 16;
@@ -92,6 +96,7 @@ impl Default for GatewayConfig {
             topics_per_node_max: DEFAULT_TOPICS_PER_NODE_MAX,
             subscriptions_per_node_max: DEFAULT_SUBSCRIPTIONS_PER_NODE_MAX,
             publish_window: DEFAULT_PUBLISH_WINDOW,
+            dedup_qos1: DEFAULT_DEDUP_QOS1,
             unanswered_max: DEFAULT_UNANSWERED_MAX,
             mailbox: MailboxConfig::default(),
         }
@@ -126,6 +131,7 @@ impl GatewayConfig {
                 default.subscriptions_per_node_max,
             ),
             publish_window: section.or("publish_window", default.publish_window),
+            dedup_qos1: section.or("dedup_qos1", default.dedup_qos1),
             unanswered_max: section.or("unanswered_max", default.unanswered_max),
             mailbox: MailboxConfig::read(section),
         }

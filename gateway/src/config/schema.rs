@@ -120,6 +120,12 @@ pub const KEYS: &[Key] = &[
         "Most QoS 1 and 2 publications that one node may have in flight.",
     ),
     key(
+        "gateway.dedup_qos1",
+        Rule::Boolean,
+        Preset::Boolean(gateway::DEFAULT_DEDUP_QOS1),
+        "Whether repetitions at QoS 1 are answered and not published again.",
+    ),
+    key(
         "gateway.unanswered_max",
         integer(0, 65_535),
         count(gateway::DEFAULT_UNANSWERED_MAX),

@@ -33,6 +33,7 @@ pub(super) fn engine(config: &Config) -> Settings {
         topics_max: gateway.topics_per_node_max,
         subscriptions_max: gateway.subscriptions_per_node_max,
         publish_window: gateway.publish_window,
+        dedup_qos1: gateway.dedup_qos1,
         mailbox: MailboxLimits {
             messages_max: gateway.mailbox.messages_max,
             bytes_max: gateway.mailbox.bytes_max,

@@ -84,8 +84,7 @@ impl Engine {
             .by_binding(&binding)
             .and_then(|key| self.slots.get(key));
         let Some(session) = session else { return false };
-        let link = session.link(&self.settings);
-        let window = link.t_retry.saturating_mul(u64::from(link.n_retry));
+        let window = session.link(&self.settings).repetitions_span();
         &*session.client_id == client_id
             && session.last_connect.is_some_and(|seen| {
                 seen.clean == connect.clean

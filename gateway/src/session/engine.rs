@@ -94,7 +94,7 @@ impl Engine {
             UpstreamEvent::Disconnected => {
                 self.upstream_away_since.get_or_insert(now);
             }
-            UpstreamEvent::Published { id, result } => self.published(id, result),
+            UpstreamEvent::Published { id, result } => self.published(now, id, result),
             UpstreamEvent::Subscribed { filter, result } => self.subscribed(now, &filter, result),
             UpstreamEvent::Delivery { id, publication } => self.deliver(now, id, publication),
         }

@@ -28,6 +28,9 @@ pub struct Settings {
     pub subscriptions_max: usize,
     /// The most QoS 1 and 2 publications of one node that wait for the upstream (D-40).
     pub publish_window: usize,
+    /// Whether a repetition at QoS 1 is answered and not published again: PUBLISH with DUP = 1
+    /// that says the same as one just answered under the same message id (D-39).
+    pub dedup_qos1: bool,
     /// How long the upstream may be away before requests are answered with code 01 (D-36).
     pub outage_patience: Duration,
     /// What one node's mailbox may hold.
@@ -55,6 +58,7 @@ impl Default for Settings {
             topics_max: 256,
             subscriptions_max: 64,
             publish_window: 4,
+            dedup_qos1: false,
             outage_patience: Duration::from_secs(30),
             mailbox: MailboxLimits::default(),
             unanswered_max: 16,
@@ -117,6 +121,13 @@ impl LinkSettings {
         mtu: 1024,
         forwarders: Forwarders::Listed(Vec::new()),
     };
+}
+
+impl LinkSettings {
+    /// Returns how long a peer that keeps to the link's clock goes on repeating itself.
+    pub(super) const fn repetitions_span(&self) -> Duration {
+        self.t_retry.saturating_mul(self.n_retry as u64)
+    }
 }
 
 impl Default for LinkSettings {

@@ -127,15 +127,17 @@ pub(super) struct Uplink {
     pub(super) digest: u64,
 }
 
-/// A QoS 2 publication that the broker has taken.
+/// A publication that the broker has taken: at QoS 2, and at QoS 1 where repetitions are to be
+/// known (D-39).
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Received {
     pub(super) msg_id: MsgId,
+    pub(super) qos: QoS,
     /// Whether it was a repetition, so that the first transmission may still be on its way.
     pub(super) dup: bool,
     /// What the publication said, to know its late repetition.
     pub(super) digest: u64,
-    /// Until when a repetition may still be on its way; `None` before PUBREL.
+    /// Until when a repetition may still be on its way; `None` at QoS 2 before PUBREL.
     pub(super) released: Option<Instant>,
 }
 
@@ -143,10 +145,14 @@ impl Received {
     /// Returns whether a PUBLISH is this one again: it has the same message id and, after
     /// PUBREL has freed that, one of the two was a repetition and both say the same.
     pub(super) fn is_repeated_by(&self, now: Instant, publish: &Publish<'_>, digest: u64) -> bool {
+        // At QoS 1 only PUBLISH with DUP = 1 can be a repetition (D-39): nodes that use one
+        // message id for everything must lose nothing.
+        let repeats = publish.dup || (self.dup && self.qos == QoS::ExactlyOnce);
         self.msg_id == publish.msg_id
-            && self.released.is_none_or(|until| {
-                (publish.dup || self.dup) && self.digest == digest && now <= until
-            })
+            && self.qos == publish.qos
+            && self
+                .released
+                .is_none_or(|until| repeats && self.digest == digest && now <= until)
     }
 }
 

@@ -95,7 +95,8 @@ impl Engine {
 
     /// Recognises a repetition: one that waits for the broker will be answered (D-39), one at
     /// QoS 2 that was answered is answered again and never published twice (A.19, row 7), not
-    /// even where it was slow and PUBREL has overtaken it.
+    /// even where it was slow and PUBREL has overtaken it. So is one at QoS 1 where the settings
+    /// say so.
     fn is_repeated_publish(
         &mut self,
         now: Instant,
@@ -113,16 +114,17 @@ impl Engine {
             .uplinks
             .iter()
             .any(|uplink| uplink.msg_id == publish.msg_id);
-        let received = publish.qos == QoS::ExactlyOnce
-            && session
-                .received
-                .iter()
-                .any(|received| received.is_repeated_by(now, publish, digest));
+        let received = session
+            .received
+            .iter()
+            .any(|received| received.is_repeated_by(now, publish, digest));
         if waits || received {
             self.out.stats.repeats += 1;
         }
-        if received {
+        if received && publish.qos == QoS::ExactlyOnce {
             self.send(key, &Message::PubRec(publish.msg_id));
+        } else if received {
+            self.answer_publish(key, publish.topic, publish.msg_id, ReturnCode::Accepted);
         }
         waits || received
     }
@@ -190,7 +192,12 @@ impl Engine {
     }
 
     /// Handles the broker's answer to a publication: only now is the node answered.
-    pub(super) fn published(&mut self, id: PublicationId, result: Result<(), Refusal>) {
+    pub(super) fn published(
+        &mut self,
+        now: Instant,
+        id: PublicationId,
+        result: Result<(), Refusal>,
+    ) {
         let Some(key) = self.out.take_uplink(id) else {
             return;
         };
@@ -207,13 +214,18 @@ impl Engine {
             // A.21: never 02, which would send the node into a register loop.
             Err(Refusal::Denied(_)) => ReturnCode::NotSupported,
         };
-        if result.is_ok() && uplink.qos == QoS::ExactlyOnce {
+        let is_qos2 = uplink.qos == QoS::ExactlyOnce;
+        if result.is_ok() && (is_qos2 || self.settings.dedup_qos1) {
+            let until = now + session.link(&self.settings).repetitions_span();
             session.keep_received(Received {
                 msg_id: uplink.msg_id,
+                qos: uplink.qos,
                 dup: uplink.dup,
                 digest: uplink.digest,
-                released: None,
+                released: (!is_qos2).then_some(until),
             });
+        }
+        if result.is_ok() && is_qos2 {
             return self.send(key, &Message::PubRec(uplink.msg_id));
         }
         if result.is_err() {
@@ -237,8 +249,7 @@ impl Engine {
     /// Handles PUBREL: the exchange is over, or was over already (A.9).
     pub(super) fn release(&mut self, now: Instant, key: SessionKey, msg_id: MsgId) {
         if let Some(session) = self.slots.get_mut(key) {
-            let link = session.link(&self.settings);
-            let until = now + link.t_retry.saturating_mul(u64::from(link.n_retry));
+            let until = now + session.link(&self.settings).repetitions_span();
             let received = session.received.iter_mut();
             for received in received.filter(|received| received.msg_id == msg_id) {
                 received.released.get_or_insert(until);
@@ -249,7 +260,7 @@ impl Engine {
 }
 
 impl Session {
-    /// Keeps a QoS 2 publication in mind, instead of an older one with its id, or of the oldest
+    /// Keeps a publication in mind, instead of an older one with its id, or of the oldest
     /// one: that was released, or never will be, for the node has lost its memory since.
     fn keep_received(&mut self, received: Received) {
         self.received.retain(|old| old.msg_id != received.msg_id);

@@ -121,6 +121,7 @@ pub(super) fn summary_json(config: &Config) -> Value {
             "topics_per_node_max": gateway.topics_per_node_max,
             "subscriptions_per_node_max": gateway.subscriptions_per_node_max,
             "publish_window": gateway.publish_window,
+            "dedup_qos1": gateway.dedup_qos1,
             "unanswered_max": gateway.unanswered_max,
         },
         "predefined_topics": config.topics.predefined.len(),

@@ -532,3 +532,51 @@ fn a_subscription_the_broker_never_answers_is_forgotten() {
     }
     script.requests(&UpstreamRequest::Unsubscribe { filter: "t".into() });
 }
+
+#[test]
+fn d39_repetitions_at_qos_1_are_answered_only_where_that_is_asked_for() {
+    let mut script = Script::with(|settings| settings.dedup_qos1 = true);
+    script.connected(NODE, "a", true);
+    let id = script.registered(NODE, "t");
+    let first = publish(TopicRef::Normal(id), "x", QoS::AtLeastOnce, 1);
+    let Message::Publish(fields) = first else {
+        unreachable!()
+    };
+    let repetition = Message::Publish(Publish {
+        dup: true,
+        ..fields
+    });
+    script.says(NODE, &first);
+    let sent = script.publishes("t", "x", QoS::AtLeastOnce);
+    script.upstream(UpstreamEvent::Published {
+        id: sent,
+        result: Ok(()),
+    });
+    script.hears(NODE, &puback(id, MsgId(1), ACCEPTED));
+    script.says(NODE, &repetition);
+    script.hears(NODE, &puback(id, MsgId(1), ACCEPTED));
+    script.requests_nothing();
+    // DUP = 0, another payload, or too late: something new.
+    script.says(NODE, &first);
+    let sent = script.publishes("t", "x", QoS::AtLeastOnce);
+    script.upstream(UpstreamEvent::Published {
+        id: sent,
+        result: Ok(()),
+    });
+    script.hears(NODE, &puback(id, MsgId(1), ACCEPTED));
+    let other = Message::Publish(Publish {
+        dup: true,
+        payload: b"y",
+        ..fields
+    });
+    script.says(NODE, &other);
+    let sent = script.publishes("t", "y", QoS::AtLeastOnce);
+    script.upstream(UpstreamEvent::Published {
+        id: sent,
+        result: Ok(()),
+    });
+    script.hears(NODE, &puback(id, MsgId(1), ACCEPTED));
+    script.wait(Duration::from_secs(31));
+    script.says(NODE, &other);
+    script.publishes("t", "y", QoS::AtLeastOnce);
+}

@@ -1,8 +1,7 @@
 //! A seeded world: nodes, lossy links, one gateway engine and a broker, in virtual time.
 //!
-//! Real [`Client`](shared::client::Client) machines talk to a real
-//! [`Engine`](gateway::session::Engine) through [`FaultLink`](shared::fault::FaultLink)s, one
-//! for each direction of each node. The upstream with its broker, and the applications, are
+//! Real [`Client`](shared::client::Client) machines talk to a real [`Engine`] through
+//! [`FaultLink`](shared::fault::FaultLink)s, one for each direction of each node. The upstream with its broker, and the applications, are
 //! models. The world steps from deadline to deadline, so hours pass in milliseconds, and the
 //! same seed lives through the same history.
 //!

@@ -5,6 +5,7 @@ use heapless::{String, Vec};
 use super::TOPIC_NAME_LEN_MAX;
 use super::error::CommandError;
 use super::event::Topic;
+use crate::topics::{Filter, TopicName};
 use crate::wire::{QoS, ShortName, TopicId};
 
 /// A table of `N` topics; an entry's place never changes, its content may be replaced.
@@ -229,19 +230,10 @@ pub(super) fn is_subscribable(topic: Topic<'_>) -> bool {
     let Topic::Name(filter) = topic else {
         return is_publishable(topic);
     };
-    let mut levels = filter.split('/').peekable();
-    let mut well_placed = true;
-    while let Some(level) = levels.next() {
-        well_placed &= match level {
-            "+" => true,
-            "#" => levels.peek().is_none(),
-            name => !name.contains(['+', '#', '\0']),
-        };
-    }
-    well_placed && !filter.is_empty()
+    Filter::new(filter).is_ok()
 }
 
-/// Returns whether `name` is a topic name: not empty, no wildcard, no NUL.
+/// Returns whether `name` is a topic name.
 pub(super) fn is_name(name: &str) -> bool {
-    !name.is_empty() && !name.contains(['+', '#', '\0'])
+    TopicName::new(name).is_ok()
 }

@@ -88,16 +88,17 @@ impl Subscriptions {
     pub(super) fn resume(&mut self, session_present: bool) -> Vec<Arc<str>> {
         let subscribing = std::mem::take(&mut self.subscribing);
         let unsubscribing = std::mem::take(&mut self.unsubscribing);
-        let untold: Vec<Asked> = subscribing.into_values().flatten().collect();
         let mut unanswered = Vec::new();
-        for asked in untold.into_iter().rev() {
-            if !self.wanted.contains_key(&asked.filter) {
-                unanswered.extend((0..asked.answers).map(|_| asked.filter.clone()));
-            }
-            self.change_back(asked.filter.clone(), Change::Subscribe(asked));
-        }
         for filter in unsubscribing.into_values() {
-            self.change_back(filter, Change::Unsubscribe);
+            self.tell_again(filter, 0, false);
+        }
+        let untold: Vec<Asked> = subscribing.into_values().flatten().collect();
+        for asked in untold.into_iter().rev() {
+            let answers = asked.answers;
+            if !self.wanted.contains_key(&asked.filter) {
+                unanswered.extend((0..answers).map(|_| asked.filter.clone()));
+            }
+            self.tell_again(asked.filter, answers, asked.retained);
         }
         if !session_present {
             self.resubscribe();
@@ -163,16 +164,9 @@ impl Subscriptions {
     }
 
     fn resubscribe(&mut self) {
-        for (filter, qos) in self.wanted.clone().into_iter().rev() {
-            self.change_back(
-                filter.clone(),
-                Change::Subscribe(Asked {
-                    filter,
-                    qos,
-                    retained: false,
-                    answers: 0,
-                }),
-            );
+        let wanted: Vec<_> = self.wanted.keys().rev().cloned().collect();
+        for filter in wanted {
+            self.tell_again(filter, 0, false);
         }
     }
 
@@ -182,17 +176,30 @@ impl Subscriptions {
         }
     }
 
-    /// Puts back a change that was on its way; one asked for since then replaces it.
-    fn change_back(&mut self, filter: Arc<str>, change: Change) {
-        match (self.changes.get_mut(&filter), change) {
-            (None, change) => {
+    /// Tells the broker again of a filter, before all that is new. What is wanted by now says
+    /// what to tell, not what was asked for then: of a SUBSCRIBE and an UNSUBSCRIBE on their
+    /// way together, either may have been the last.
+    fn tell_again(&mut self, filter: Arc<str>, answers: u32, retained: bool) {
+        let wanted = self.wanted.get(&filter).copied();
+        match (self.changes.get_mut(&filter), wanted) {
+            (Some(Change::Subscribe(newer)), Some(_)) => {
+                newer.answers += answers;
+                newer.retained |= retained;
+            }
+            (Some(_), _) => {}
+            (None, wanted) => {
+                let change = match wanted {
+                    Some(qos) => Change::Subscribe(Asked {
+                        filter: filter.clone(),
+                        qos,
+                        retained,
+                        answers,
+                    }),
+                    None => Change::Unsubscribe,
+                };
                 self.changes.insert(filter.clone(), change);
                 self.order.push_front(filter);
             }
-            (Some(Change::Subscribe(newer)), Change::Subscribe(older)) => {
-                newer.answers += older.answers;
-            }
-            (Some(_), _) => {}
         }
     }
 }
@@ -272,6 +279,29 @@ mod tests {
         assert_eq!(subscriptions.unsubscribe("a".into()), 0, "SUBACK may come");
         assert_eq!(subscriptions.resume(true), ["a".into()]);
         assert_eq!(subscriptions.next(1), Some(Packet::Unsubscribe("a".into())));
+    }
+
+    #[test]
+    fn what_is_wanted_by_now_is_told_again_not_what_was_asked_first() {
+        let mut subscriptions = Subscriptions::default();
+        subscriptions.subscribe("a".into(), QoS::AtLeastOnce);
+        let _ = subscriptions.next(1);
+        let _ = subscriptions.unsubscribe("a".into());
+        let _ = subscriptions.next(2);
+        assert_eq!(subscriptions.resume(true), ["a".into()]);
+        assert_eq!(subscriptions.next(1), Some(Packet::Unsubscribe("a".into())));
+        assert_eq!(subscriptions.next(2), None);
+        assert!(subscriptions.resume(true).is_empty(), "answered before");
+
+        let _ = subscriptions.next(1);
+        subscriptions.subscribe("a".into(), QoS::AtLeastOnce);
+        let _ = subscriptions.next(2);
+        assert!(subscriptions.resume(true).is_empty(), "still wanted");
+        let Some(Packet::Subscribe(again)) = subscriptions.next(1) else {
+            panic!("nothing to tell");
+        };
+        assert_eq!((again[0].answers, again[0].retained), (1, true));
+        assert_eq!(subscriptions.next(2), None);
     }
 
     #[test]

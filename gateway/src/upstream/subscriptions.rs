@@ -1,6 +1,6 @@
 //! The subscriptions the engine wants, and what the broker must still be told of them; sans-IO.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use shared::wire::QoS;
@@ -8,12 +8,21 @@ use shared::wire::QoS;
 /// The wanted subscriptions and the packets on their way.
 #[derive(Debug, Default)]
 pub(super) struct Subscriptions {
-    wanted: BTreeMap<Arc<str>, QoS>,
+    wanted: BTreeMap<Arc<str>, Wanted>,
     /// What to tell the broker, at most one change a filter, in the order asked for.
     changes: BTreeMap<Arc<str>, Change>,
     order: VecDeque<Arc<str>>,
     subscribing: BTreeMap<u16, Vec<Asked>>,
     unsubscribing: BTreeMap<u16, Arc<str>>,
+    /// Wanted, refused for a reason that may pass, and to be tried again.
+    refused: BTreeSet<Arc<str>>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Wanted {
+    qos: QoS,
+    /// Whether it has been granted since the engine first asked: then the engine relies on it.
+    granted: bool,
 }
 
 /// One filter of a SUBSCRIBE packet.
@@ -47,7 +56,9 @@ enum Change {
 impl Subscriptions {
     /// Notes a subscription the engine asks for.
     pub(super) fn subscribe(&mut self, filter: Arc<str>, qos: QoS) {
-        self.wanted.insert(filter.clone(), qos);
+        let granted = self.wanted.get(&filter).is_some_and(|old| old.granted);
+        self.wanted.insert(filter.clone(), Wanted { qos, granted });
+        self.refused.remove(&filter);
         let before = match self.changes.get(&filter) {
             Some(Change::Subscribe(asked)) => asked.answers,
             _ => 0,
@@ -67,6 +78,7 @@ impl Subscriptions {
     /// it stay without an answer by the broker.
     pub(super) fn unsubscribe(&mut self, filter: Arc<str>) -> u32 {
         self.wanted.remove(&filter);
+        self.refused.remove(&filter);
         let unanswered = match self.changes.get(&filter) {
             Some(Change::Subscribe(asked)) => asked.answers,
             _ => 0,
@@ -75,10 +87,38 @@ impl Subscriptions {
         unanswered
     }
 
-    /// Forgets a subscription the broker refused.
-    pub(super) fn refused(&mut self, filter: &str) {
-        if !self.changes.contains_key(filter) {
+    /// Notes a subscription the broker has granted.
+    pub(super) fn granted(&mut self, filter: &str) {
+        if let Some(wanted) = self.wanted.get_mut(filter) {
+            wanted.granted = true;
+        }
+    }
+
+    /// Notes a subscription the broker has refused; `passing` says that it may grant it later.
+    ///
+    /// The first time, the engine is told and that is the end of it. One that was granted
+    /// before has nodes that rely on it and are not told: it stays wanted, and is tried again.
+    pub(super) fn refused(&mut self, filter: &Arc<str>, passing: bool) {
+        let granted = self.wanted.get(filter).is_some_and(|wanted| wanted.granted);
+        if self.changes.contains_key(filter) || self.is_subscribing(filter) {
+            return;
+        }
+        if !granted {
             self.wanted.remove(filter);
+        } else if passing {
+            self.refused.insert(filter.clone());
+        }
+    }
+
+    /// Returns whether a refused subscription is to be tried again.
+    pub(super) fn has_refused(&self) -> bool {
+        !self.refused.is_empty()
+    }
+
+    /// Tries again what was refused.
+    pub(super) fn retry(&mut self) {
+        for filter in std::mem::take(&mut self.refused).into_iter().rev() {
+            self.tell_again(filter, 0, false);
         }
     }
 
@@ -100,6 +140,7 @@ impl Subscriptions {
             }
             self.tell_again(asked.filter, answers, asked.retained);
         }
+        self.retry();
         if !session_present {
             self.resubscribe();
         }
@@ -163,6 +204,11 @@ impl Subscriptions {
         self.unsubscribing.remove(&id);
     }
 
+    fn is_subscribing(&self, filter: &str) -> bool {
+        let mut asked = self.subscribing.values().flatten();
+        asked.any(|asked| *asked.filter == *filter)
+    }
+
     fn resubscribe(&mut self) {
         let wanted: Vec<_> = self.wanted.keys().rev().cloned().collect();
         for filter in wanted {
@@ -189,7 +235,7 @@ impl Subscriptions {
             (Some(_), _) => {}
             (None, wanted) => {
                 let change = match wanted {
-                    Some(qos) => Change::Subscribe(Asked {
+                    Some(Wanted { qos, .. }) => Change::Subscribe(Asked {
                         filter: filter.clone(),
                         qos,
                         retained,
@@ -302,6 +348,51 @@ mod tests {
         };
         assert_eq!((again[0].answers, again[0].retained), (1, true));
         assert_eq!(subscriptions.next(2), None);
+    }
+
+    #[test]
+    fn a_granted_subscription_that_is_refused_later_is_tried_again() {
+        let mut subscriptions = Subscriptions::default();
+        let filter: Arc<str> = "a".into();
+        subscriptions.subscribe(filter.clone(), QoS::AtLeastOnce);
+        let _ = subscriptions.next(1);
+        let _ = subscriptions.suback(1);
+        subscriptions.granted(&filter);
+        let _ = subscriptions.resume(false);
+        for id in 1..=3 {
+            assert_eq!(filters(subscriptions.next(id)), ["a"]);
+            let _ = subscriptions.suback(id);
+            subscriptions.refused(&filter, true);
+            assert!(!subscriptions.has_next() && subscriptions.has_refused());
+            subscriptions.retry();
+        }
+        let _ = subscriptions.next(4);
+        let _ = subscriptions.suback(4);
+        subscriptions.refused(&filter, false);
+        assert!(
+            !subscriptions.has_refused(),
+            "nothing will change by itself"
+        );
+        let _ = subscriptions.resume(false);
+        assert_eq!(filters(subscriptions.next(5)), ["a"], "still wanted");
+
+        let _ = subscriptions.suback(5);
+        subscriptions.refused(&filter, true);
+        let _ = subscriptions.unsubscribe(filter);
+        assert!(!subscriptions.has_refused());
+    }
+
+    #[test]
+    fn a_subscription_refused_at_first_is_the_engines_to_ask_for_again() {
+        let mut subscriptions = Subscriptions::default();
+        let filter: Arc<str> = "a".into();
+        subscriptions.subscribe(filter.clone(), QoS::AtLeastOnce);
+        let _ = subscriptions.next(1);
+        let _ = subscriptions.suback(1);
+        subscriptions.refused(&filter, true);
+        assert!(!subscriptions.has_refused());
+        let _ = subscriptions.resume(false);
+        assert!(!subscriptions.has_next());
     }
 
     #[test]

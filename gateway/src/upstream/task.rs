@@ -45,6 +45,9 @@ pub(super) struct Task {
     pub(super) deliveries: Deliveries,
     pub(super) backoff: Backoff,
     pub(super) backoff_max: Duration,
+    /// The waits before refused subscriptions are tried again.
+    pub(super) retry_backoff: Backoff,
+    pub(super) retry_at: Option<Instant>,
     /// How long a connection lasts that was of use.
     pub(super) lasting: Duration,
     pub(super) qos0_len_max: usize,
@@ -152,6 +155,7 @@ impl Task {
             connection.release_again(id);
         }
         self.deliveries.resume(session_present);
+        self.retry_at = None;
         for filter in self.subscriptions.resume(session_present) {
             self.answer_subscription(filter, Err(Refusal::Busy));
         }
@@ -176,12 +180,14 @@ impl Task {
             while let Ok(command) = self.commands.try_recv() {
                 self.take(command);
             }
+            self.retry_if_due();
             if !closing {
                 self.feed(connection)?;
                 closing = self.close_if_due(connection)?;
             }
             let idle = connection.is_idle();
             let close_by = self.close_by.filter(|_| !closing);
+            let retry_at = self.retry_at;
             tokio::select! {
                 event = connection.poll() => match event? {
                     Event::Outgoing(outgoing) => match connection.sent(&outgoing)? {
@@ -212,6 +218,7 @@ impl Task {
                     watchdog.as_mut().reset(heard + silence);
                 }
                 () = by(close_by), if idle => {}
+                () = by(retry_at), if idle => {}
             }
         }
     }

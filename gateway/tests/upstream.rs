@@ -439,6 +439,22 @@ async fn a_publication_that_ends_every_connection_is_given_up() {
 }
 
 #[tokio::test]
+async fn an_innocent_publication_does_not_pay_for_one_of_qos0() {
+    let script = Script {
+        poison: Some(("poison".into(), DisconnectReasonCode::PayloadFormatInvalid)),
+        ..Script::default()
+    };
+    let broker = FakeBroker::start(script, 0).await;
+    let mut engine = Engine::start(&config(&broker), 0);
+    for n in 0..10 {
+        engine.publish("poison", QoS::AtMostOnce, "x");
+        engine.publish("good", QoS::AtLeastOnce, &n.to_string());
+    }
+    engine.all_published().await;
+    assert!(engine.stats().disconnects > 0);
+}
+
+#[tokio::test]
 async fn qos0_is_sent_or_dropped_oldest_first() {
     let broker = FakeBroker::start(Script::default(), 0).await;
     broker.script(|script| script.refuse_connect = Some(ConnectReturnCode::ServerBusy));

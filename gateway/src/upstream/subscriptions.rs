@@ -23,6 +23,8 @@ struct Wanted {
     qos: QoS,
     /// Whether it has been granted since the engine first asked: then the engine relies on it.
     granted: bool,
+    /// Whether the broker may have it: then it must be told of the end.
+    told: bool,
 }
 
 /// One filter of a SUBSCRIBE packet.
@@ -56,8 +58,14 @@ enum Change {
 impl Subscriptions {
     /// Notes a subscription the engine asks for.
     pub(super) fn subscribe(&mut self, filter: Arc<str>, qos: QoS) {
-        let granted = self.wanted.get(&filter).is_some_and(|old| old.granted);
-        self.wanted.insert(filter.clone(), Wanted { qos, granted });
+        let old = self.wanted.get(&filter);
+        let wanted = Wanted {
+            qos,
+            granted: old.is_some_and(|old| old.granted),
+            told: old.is_some_and(|old| old.told)
+                || matches!(self.changes.get(&filter), Some(Change::Unsubscribe)),
+        };
+        self.wanted.insert(filter.clone(), wanted);
         self.refused.remove(&filter);
         let before = match self.changes.get(&filter) {
             Some(Change::Subscribe(asked)) => asked.answers,
@@ -76,14 +84,23 @@ impl Subscriptions {
 
     /// Notes that the engine no longer wants a subscription, and returns how many requests for
     /// it stay without an answer by the broker.
+    ///
+    /// The broker is told where it may have the subscription, and only then: the changes kept
+    /// while it is away are no more than the filters it has and those wanted.
     pub(super) fn unsubscribe(&mut self, filter: Arc<str>) -> u32 {
-        self.wanted.remove(&filter);
+        let Some(wanted) = self.wanted.remove(&filter) else {
+            return 0;
+        };
         self.refused.remove(&filter);
         let unanswered = match self.changes.get(&filter) {
             Some(Change::Subscribe(asked)) => asked.answers,
             _ => 0,
         };
-        self.change(filter, Change::Unsubscribe);
+        if wanted.told {
+            self.change(filter, Change::Unsubscribe);
+        } else {
+            self.drop_change(&filter);
+        }
         unanswered
     }
 
@@ -180,6 +197,9 @@ impl Subscriptions {
             }
             if let Some(filter) = self.order.pop_front() {
                 self.changes.remove(&filter);
+                if let Some(wanted) = self.wanted.get_mut(&filter) {
+                    wanted.told = true;
+                }
             }
         }
         if batch.is_empty() {
@@ -209,7 +229,14 @@ impl Subscriptions {
         asked.any(|asked| *asked.filter == *filter)
     }
 
+    /// Tells a broker that has no subscription of ours any more.
     fn resubscribe(&mut self) {
+        let changes = &mut self.changes;
+        changes.retain(|_, change| matches!(change, Change::Subscribe(_)));
+        self.order.retain(|filter| changes.contains_key(filter));
+        for wanted in self.wanted.values_mut() {
+            wanted.told = false;
+        }
         let wanted: Vec<_> = self.wanted.keys().rev().cloned().collect();
         for filter in wanted {
             self.tell_again(filter, 0, false);
@@ -219,6 +246,12 @@ impl Subscriptions {
     fn change(&mut self, filter: Arc<str>, change: Change) {
         if self.changes.insert(filter.clone(), change).is_none() {
             self.order.push_back(filter);
+        }
+    }
+
+    fn drop_change(&mut self, filter: &str) {
+        if self.changes.remove(filter).is_some() {
+            self.order.retain(|other| **other != *filter);
         }
     }
 
@@ -303,18 +336,35 @@ mod tests {
     }
 
     #[test]
-    fn an_unsubscription_replaces_what_was_not_told() {
+    fn an_unsubscription_is_told_until_it_is_answered_or_the_session_forgotten() {
         let mut subscriptions = Subscriptions::default();
         subscriptions.subscribe("a".into(), QoS::AtLeastOnce);
-        assert_eq!(subscriptions.unsubscribe("a".into()), 1);
-        assert_eq!(subscriptions.next(1), Some(Packet::Unsubscribe("a".into())));
-        assert_eq!(subscriptions.next(2), None);
+        let _ = subscriptions.next(1);
+        let _ = subscriptions.suback(1);
+        subscriptions.subscribe("a".into(), QoS::ExactlyOnce);
+        assert_eq!(subscriptions.unsubscribe("a".into()), 1, "not told of");
+        subscriptions.subscribe("a".into(), QoS::AtLeastOnce);
+        assert_eq!(subscriptions.unsubscribe("a".into()), 1, "nor of this");
+        for _ in 0..2 {
+            assert_eq!(subscriptions.next(1), Some(Packet::Unsubscribe("a".into())));
+            assert_eq!(subscriptions.next(2), None);
+            assert!(subscriptions.resume(true).is_empty());
+        }
         assert!(subscriptions.resume(false).is_empty());
-        assert_eq!(
-            subscriptions.next(1),
-            Some(Packet::Unsubscribe("a".into())),
-            "no UNSUBACK was seen"
-        );
+        assert!(subscriptions.is_settled(), "the broker knows of nothing");
+    }
+
+    #[test]
+    fn what_the_broker_never_heard_of_leaves_nothing_behind() {
+        let mut subscriptions = Subscriptions::default();
+        for n in 0..1000 {
+            let filter: Arc<str> = format!("f/{n}").into();
+            subscriptions.subscribe(filter.clone(), QoS::AtLeastOnce);
+            assert_eq!(subscriptions.unsubscribe(filter.clone()), 1);
+            assert_eq!(subscriptions.unsubscribe(filter), 0);
+        }
+        assert!(subscriptions.is_settled());
+        assert!(subscriptions.changes.is_empty());
     }
 
     #[test]

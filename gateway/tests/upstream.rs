@@ -487,10 +487,12 @@ async fn a_broker_that_never_answers_connect_is_left() {
     };
     let broker = FakeBroker::start(script, 0).await;
     let mut config = config(&broker);
-    config.connect_timeout = Duration::from_secs(1);
+    config.connect_timeout = Duration::from_millis(1_500);
+    let began = std::time::Instant::now();
     let mut engine = Engine::start(&config, 0);
     engine.publish("t", QoS::AtLeastOnce, "x");
     until(|| engine.stats().failed_connects == 1).await;
+    assert!(began.elapsed() >= config.connect_timeout);
     broker.script(|script| script.dead = false);
     engine.all_published().await;
 }

@@ -69,7 +69,11 @@ impl MqttUpstream {
         let retry_max = config.backoff_max * RETRY_SPAN;
         let task = Task {
             broker: format!("{}:{}", config.host, config.port),
-            origin: Origin::new(options(config)?, config.inflight_max),
+            origin: Origin::new(
+                options(config)?,
+                config.connect_timeout,
+                config.inflight_max,
+            ),
             commands: command_rx,
             events: event_tx,
             counters: counters.clone(),
@@ -182,7 +186,6 @@ fn options(config: &UpstreamConfig) -> Result<MqttOptions, UpstreamConfigError> 
     options
         .set_network_options(network)
         .set_keep_alive(config.keep_alive)
-        .set_connection_timeout(config.connect_timeout.as_secs())
         .set_clean_start(config.first_clean)
         .set_manual_acks(true);
     let mut properties = ConnectProperties::new();

@@ -391,6 +391,31 @@ async fn the_brokers_receive_maximum_is_kept() {
 }
 
 #[tokio::test]
+async fn a_connection_whose_packet_ids_are_all_in_use_is_left() {
+    for receive_max in [1, 3] {
+        let script = Script {
+            limits: Some(ConnAckProperties {
+                receive_max: Some(receive_max),
+                ..no_properties()
+            }),
+            ids_in_use: 7,
+            ..Script::default()
+        };
+        let broker = FakeBroker::start(script, 0).await;
+        let mut engine = Engine::start(&config(&broker), 0);
+        engine.publish("t", QoS::AtLeastOnce, "x");
+        engine.publish("t", QoS::ExactlyOnce, "y");
+        engine.all_published().await;
+        let context = format!("receive maximum {receive_max}");
+        assert_eq!(
+            engine.stats().connects,
+            1 + 7 / u64::from(receive_max),
+            "{context}"
+        );
+    }
+}
+
+#[tokio::test]
 async fn what_the_broker_cannot_take_is_refused_or_lowered() {
     let script = Script {
         limits: Some(ConnAckProperties {

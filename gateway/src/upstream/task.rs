@@ -181,6 +181,9 @@ impl Task {
                 self.take(command);
             }
             self.retry_if_due();
+            if connection.has_run_out() {
+                return Err(End::NoPacketId);
+            }
             if !closing {
                 self.feed(connection)?;
                 closing = self.close_if_due(connection)?;

@@ -81,40 +81,29 @@ impl Task {
     }
 
     async fn connect(&mut self, connection: &mut Connection) -> Result<bool, End> {
-        let connecting = connection.connect();
-        tokio::pin!(connecting);
-        loop {
-            let close_by = self.close_by;
-            tokio::select! {
-                session_present = &mut connecting => return Ok(session_present?),
-                command = self.commands.recv() => match command {
-                    Some(command) => self.take(command),
-                    None => return Err(End::Closed),
-                },
-                () = by(close_by) => return Err(End::Closed),
-            }
-            if self.has_closed() {
-                return Err(End::Closed);
-            }
+        match self.take_while(connection.connect()).await {
+            Some(session_present) => Ok(session_present?),
+            None => Err(End::Closed),
         }
     }
 
     /// Waits before the next connection; returns whether the task is to end instead.
     async fn pause(&mut self, delay: Duration) -> bool {
-        let waited = sleep(delay);
-        tokio::pin!(waited);
+        self.take_while(sleep(delay)).await.is_none()
+    }
+
+    /// Takes commands until `work` is done; returns `None` where the task is to end before.
+    async fn take_while<T>(&mut self, work: impl Future<Output = T>) -> Option<T> {
+        tokio::pin!(work);
         loop {
             let close_by = self.close_by;
             tokio::select! {
-                () = &mut waited => return false,
-                command = self.commands.recv() => match command {
-                    Some(command) => self.take(command),
-                    None => return true,
-                },
-                () = by(close_by) => return true,
+                done = &mut work => return Some(done),
+                command = self.commands.recv() => self.take(command?),
+                () = by(close_by) => return None,
             }
             if self.has_closed() {
-                return true;
+                return None;
             }
         }
     }

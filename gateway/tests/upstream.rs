@@ -391,6 +391,31 @@ async fn the_brokers_receive_maximum_is_kept() {
 }
 
 #[tokio::test]
+async fn a_connection_whose_packet_ids_are_all_in_use_is_left() {
+    for receive_max in [1, 3] {
+        let script = Script {
+            limits: Some(ConnAckProperties {
+                receive_max: Some(receive_max),
+                ..no_properties()
+            }),
+            ids_in_use: 7,
+            ..Script::default()
+        };
+        let broker = FakeBroker::start(script, 0).await;
+        let mut engine = Engine::start(&config(&broker), 0);
+        engine.publish("t", QoS::AtLeastOnce, "x");
+        engine.publish("t", QoS::ExactlyOnce, "y");
+        engine.all_published().await;
+        let context = format!("receive maximum {receive_max}");
+        assert_eq!(
+            engine.stats().connects,
+            1 + 7 / u64::from(receive_max),
+            "{context}"
+        );
+    }
+}
+
+#[tokio::test]
 async fn what_the_broker_cannot_take_is_refused_or_lowered() {
     let script = Script {
         limits: Some(ConnAckProperties {
@@ -439,6 +464,22 @@ async fn a_publication_that_ends_every_connection_is_given_up() {
 }
 
 #[tokio::test]
+async fn an_innocent_publication_does_not_pay_for_one_of_qos0() {
+    let script = Script {
+        poison: Some(("poison".into(), DisconnectReasonCode::PayloadFormatInvalid)),
+        ..Script::default()
+    };
+    let broker = FakeBroker::start(script, 0).await;
+    let mut engine = Engine::start(&config(&broker), 0);
+    for n in 0..10 {
+        engine.publish("poison", QoS::AtMostOnce, "x");
+        engine.publish("good", QoS::AtLeastOnce, &n.to_string());
+    }
+    engine.all_published().await;
+    assert!(engine.stats().disconnects > 0);
+}
+
+#[tokio::test]
 async fn qos0_is_sent_or_dropped_oldest_first() {
     let broker = FakeBroker::start(Script::default(), 0).await;
     broker.script(|script| script.refuse_connect = Some(ConnectReturnCode::ServerBusy));
@@ -471,10 +512,12 @@ async fn a_broker_that_never_answers_connect_is_left() {
     };
     let broker = FakeBroker::start(script, 0).await;
     let mut config = config(&broker);
-    config.connect_timeout = Duration::from_secs(1);
+    config.connect_timeout = Duration::from_millis(1_500);
+    let began = std::time::Instant::now();
     let mut engine = Engine::start(&config, 0);
     engine.publish("t", QoS::AtLeastOnce, "x");
     until(|| engine.stats().failed_connects == 1).await;
+    assert!(began.elapsed() >= config.connect_timeout);
     broker.script(|script| script.dead = false);
     engine.all_published().await;
 }

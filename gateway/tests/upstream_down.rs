@@ -141,6 +141,29 @@ async fn subscriptions_survive_a_kept_session_and_are_made_again_in_a_new_one() 
 }
 
 #[tokio::test]
+async fn a_subscription_lost_to_a_passing_refusal_is_won_back() {
+    let broker = FakeBroker::start(Script::default(), 0).await;
+    let mut engine = Engine::start(&config(&broker), 0);
+    engine.subscribe("a/#", QoS::AtLeastOnce);
+    engine
+        .wait_for(|events| subscribed(events).len() == 1)
+        .await;
+    broker.script(|script| {
+        let refused = ("a/#".to_owned(), SubscribeReasonCode::QuotaExceeded);
+        script.refuse_filter = [refused].into();
+    });
+    broker.forget_session();
+    reconnected(&mut engine, &broker).await;
+    until(|| engine.stats().refused_subscriptions >= 3).await;
+    broker.script(|script| script.refuse_filter.clear());
+    let refused = engine.stats().refused_subscriptions;
+    until(|| broker.record(|record| record.subscribed.len() as u64 > 1 + refused)).await;
+    engine.listen(Duration::from_millis(50)).await;
+    assert_eq!(engine.stats().connects, 2);
+    assert_eq!(subscribed(&engine.events).len(), 1, "answered once");
+}
+
+#[tokio::test]
 async fn a_subscription_is_answered_though_the_connection_is_cut() {
     for seed in 0..5 {
         let broker = FakeBroker::start(Script::default(), seed).await;

@@ -45,30 +45,30 @@ impl Backoff {
     }
 }
 
-/// Lets one report of a kind through in [`QUIET`], and all that say something new.
+/// Lets one report of a kind through in [`QUIET`], and at most [`REPORTS_MAX`] of all kinds:
+/// a broker that answers by ever other reasons must not fill the disk.
 #[derive(Debug, Default)]
 pub(super) struct LogGate {
-    last: Option<(Instant, String)>,
+    said: Vec<(Instant, String)>,
     suppressed: u64,
 }
 
 impl LogGate {
     /// Returns whether to report `text`, and how many reports were held back before it.
     pub(super) fn pass(&mut self, now: Instant, text: &str) -> Option<u64> {
-        match &self.last {
-            Some((at, last)) if last == text && now.duration_since(*at) < QUIET => {
-                self.suppressed += 1;
-                None
-            }
-            _ => {
-                self.last = Some((now, text.to_owned()));
-                Some(std::mem::take(&mut self.suppressed))
-            }
+        self.said.retain(|(at, _)| now.duration_since(*at) < QUIET);
+        if self.said.len() >= REPORTS_MAX || self.said.iter().any(|(_, said)| said == text) {
+            self.suppressed += 1;
+            return None;
         }
+        self.said.push((now, text.to_owned()));
+        Some(std::mem::take(&mut self.suppressed))
     }
 }
 
 const QUIET: Duration = Duration::from_mins(1);
+
+const REPORTS_MAX: usize = 8;
 
 #[cfg(test)]
 mod tests {
@@ -98,5 +98,16 @@ mod tests {
         assert_eq!(gate.pass(now, "refused"), None);
         assert_eq!(gate.pass(now, "closed"), Some(1));
         assert_eq!(gate.pass(now + QUIET, "closed"), Some(0));
+    }
+
+    #[test]
+    fn reports_that_take_turns_are_held_back_too() {
+        let mut gate = LogGate::default();
+        let now = Instant::now();
+        let passed = (0..1000).filter(|n| gate.pass(now, ["refused", "closed"][n % 2]).is_some());
+        assert_eq!(passed.count(), 2);
+        let now = now + QUIET;
+        let passed = (0..1000).filter(|n| gate.pass(now, &n.to_string()).is_some());
+        assert_eq!(passed.count(), REPORTS_MAX);
     }
 }

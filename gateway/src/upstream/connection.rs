@@ -23,6 +23,7 @@ use rumqttc::v5::mqttbytes::v5::{ConnAck, Packet, Publish};
 use rumqttc::v5::{AsyncClient, ConnectionError, Event, EventLoop};
 use shared::wire::QoS;
 use thiserror::Error;
+use tokio::time::timeout;
 
 pub(super) use self::origin::Origin;
 use self::packet_ids::PacketIds;
@@ -74,11 +75,7 @@ impl Connection {
     /// # Cancellation Safety
     /// None: cancelled, the attempt is over and the connection is to be dropped.
     pub(super) async fn connect(&mut self) -> Result<bool, ConnectionError> {
-        let connack = loop {
-            if let Event::Incoming(Packet::ConnAck(connack)) = self.eventloop.poll().await? {
-                break connack;
-            }
-        };
+        let connack = timeout(self.origin.connect_timeout, self.connack()).await??;
         self.limits = BrokerLimits::new(&connack, self.origin.inflight_max);
         self.ids = PacketIds::new(self.limits.ids_max);
         if self.eventloop.options.keep_alive().is_zero() {
@@ -91,6 +88,14 @@ impl Connection {
         let session_present = connack.session_present;
         self.connack = Some(connack);
         Ok(session_present)
+    }
+
+    async fn connack(&mut self) -> Result<ConnAck, ConnectionError> {
+        loop {
+            if let Event::Incoming(Packet::ConnAck(connack)) = self.eventloop.poll().await? {
+                return Ok(connack);
+            }
+        }
     }
 
     /// What the broker allows.

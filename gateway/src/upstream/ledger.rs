@@ -36,6 +36,9 @@ pub(super) struct Ledger {
     resends: VecDeque<u16>,
     /// PUBLISH packets sent on this connection that the broker's quota still counts.
     on_wire: usize,
+    /// Whether a QoS 0 publication has left on this connection: no answer tells what the
+    /// broker made of it.
+    fleeting_sent: bool,
     suspects: usize,
     /// How many may be on the wire, as connections have gone lately: halved by each that ended
     /// without finishing one, one more with each that is finished. Where connections end before
@@ -84,6 +87,7 @@ impl Ledger {
             exchanges: (0..=ids_max).map(|_| None).collect(),
             resends: VecDeque::new(),
             on_wire: 0,
+            fleeting_sent: false,
             suspects: 0,
             pace: usize::from(ids_max),
             finished_some: false,
@@ -151,9 +155,13 @@ impl Ledger {
 
     /// Takes the QoS 0 publication that [`Self::next`] has shown.
     pub(super) fn take_fleeting(&mut self) -> Option<Publication> {
-        self.fleeting
-            .pop_front()
-            .map(|(_, publication)| publication)
+        let (_, publication) = self.fleeting.pop_front()?;
+        Some(publication)
+    }
+
+    /// Notes that a QoS 0 publication has been handed over to be sent.
+    pub(super) fn fleeting_left(&mut self) {
+        self.fleeting_sent = true;
     }
 
     /// Opens an exchange under packet id `id` for the publication [`Self::next`] has shown.

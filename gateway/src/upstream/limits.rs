@@ -95,6 +95,15 @@ pub(super) fn blames_publication(code: u8) -> bool {
     )
 }
 
+/// Returns whether a broker that refuses a subscription by this code may grant it later,
+/// without anybody changing anything. The codes that name no reason may mean anything.
+pub(super) fn may_pass(code: u8) -> bool {
+    matches!(
+        code,
+        UNSPECIFIED | IMPLEMENTATION_SPECIFIC | SERVER_BUSY | PACKET_ID_IN_USE | QUOTA_EXCEEDED
+    )
+}
+
 /// Names a level in rumqttc's language; QoS −1 ends at the gateway and goes on as QoS 0.
 pub(super) fn to_mqtt(qos: QoS) -> MqttQos {
     match qos {
@@ -118,12 +127,12 @@ pub(super) fn puback_code(reason: PubAckReason) -> u8 {
     match reason {
         PubAckReason::Success => 0x00,
         PubAckReason::NoMatchingSubscribers => 0x10,
-        PubAckReason::UnspecifiedError => 0x80,
-        PubAckReason::ImplementationSpecificError => 0x83,
-        PubAckReason::NotAuthorized => 0x87,
+        PubAckReason::UnspecifiedError => UNSPECIFIED,
+        PubAckReason::ImplementationSpecificError => IMPLEMENTATION_SPECIFIC,
+        PubAckReason::NotAuthorized => NOT_AUTHORIZED,
         PubAckReason::TopicNameInvalid => TOPIC_NAME_INVALID,
-        PubAckReason::PacketIdentifierInUse => 0x91,
-        PubAckReason::QuotaExceeded => 0x97,
+        PubAckReason::PacketIdentifierInUse => PACKET_ID_IN_USE,
+        PubAckReason::QuotaExceeded => QUOTA_EXCEEDED,
         PubAckReason::PayloadFormatInvalid => PAYLOAD_FORMAT_INVALID,
     }
 }
@@ -147,12 +156,12 @@ pub(super) fn pubrec_code(reason: PubRecReason) -> u8 {
 pub(super) fn granted(reason: SubscribeReasonCode) -> Result<QoS, u8> {
     match reason {
         SubscribeReasonCode::Success(qos) => Ok(from_mqtt(qos)),
-        SubscribeReasonCode::Failure | SubscribeReasonCode::Unspecified => Err(0x80),
-        SubscribeReasonCode::ImplementationSpecific => Err(0x83),
-        SubscribeReasonCode::NotAuthorized => Err(0x87),
+        SubscribeReasonCode::Failure | SubscribeReasonCode::Unspecified => Err(UNSPECIFIED),
+        SubscribeReasonCode::ImplementationSpecific => Err(IMPLEMENTATION_SPECIFIC),
+        SubscribeReasonCode::NotAuthorized => Err(NOT_AUTHORIZED),
         SubscribeReasonCode::TopicFilterInvalid => Err(TOPIC_FILTER_INVALID),
-        SubscribeReasonCode::PkidInUse => Err(0x91),
-        SubscribeReasonCode::QuotaExceeded => Err(0x97),
+        SubscribeReasonCode::PkidInUse => Err(PACKET_ID_IN_USE),
+        SubscribeReasonCode::QuotaExceeded => Err(QUOTA_EXCEEDED),
         SubscribeReasonCode::SharedSubscriptionsNotSupported => Err(0x9E),
         SubscribeReasonCode::SubscriptionIdNotSupported => Err(0xA1),
         SubscribeReasonCode::WildcardSubscriptionsNotSupported => Err(0xA2),
@@ -177,11 +186,23 @@ fn packet_size(publication: &Publication) -> usize {
         + publication.payload.len()
 }
 
+/// Unspecified error [MQTT 5 §2.4].
+pub(super) const UNSPECIFIED: u8 = 0x80;
+/// The first reason code that is an error [MQTT 5 §2.4].
+pub(super) const FIRST_ERROR: u8 = UNSPECIFIED;
+const IMPLEMENTATION_SPECIFIC: u8 = 0x83;
+const NOT_AUTHORIZED: u8 = 0x87;
+/// Server busy [MQTT 5 §2.4].
+pub(super) const SERVER_BUSY: u8 = 0x89;
 /// Topic Filter invalid [MQTT 5 §2.4].
 pub(super) const TOPIC_FILTER_INVALID: u8 = 0x8F;
 /// Topic Name invalid [MQTT 5 §2.4].
 pub(super) const TOPIC_NAME_INVALID: u8 = 0x90;
+/// Packet Identifier in use [MQTT 5 §2.4].
+pub(super) const PACKET_ID_IN_USE: u8 = 0x91;
 const PACKET_TOO_LARGE: u8 = 0x95;
+/// Quota exceeded [MQTT 5 §2.4].
+pub(super) const QUOTA_EXCEEDED: u8 = 0x97;
 const PAYLOAD_FORMAT_INVALID: u8 = 0x99;
 const RETAIN_NOT_SUPPORTED: u8 = 0x9A;
 const QOS_NOT_SUPPORTED: u8 = 0x9B;

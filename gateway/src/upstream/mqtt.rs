@@ -61,20 +61,27 @@ impl MqttUpstream {
     ///
     /// # Panics
     /// Outside a tokio runtime.
-    pub fn start(config: &UpstreamConfig, rng: Rng) -> Result<Self, UpstreamConfigError> {
+    pub fn start(config: &UpstreamConfig, mut rng: Rng) -> Result<Self, UpstreamConfigError> {
         config.validate()?;
         let (commands, command_rx) = unbounded_channel();
         let (event_tx, events) = unbounded_channel();
         let counters = Arc::new(Counters::default());
+        let retry_max = config.backoff_max * RETRY_SPAN;
         let task = Task {
             broker: format!("{}:{}", config.host, config.port),
-            origin: Origin::new(options(config)?, config.inflight_max),
+            origin: Origin::new(
+                options(config)?,
+                config.connect_timeout,
+                config.inflight_max,
+            ),
             commands: command_rx,
             events: event_tx,
             counters: counters.clone(),
             ledger: Ledger::new(config.inflight_max.saturating_add(1)),
             subscriptions: Subscriptions::default(),
             deliveries: Deliveries::default(),
+            retry_backoff: Backoff::new(config.backoff_max, retry_max, rng.split()),
+            retry_at: None,
             backoff: Backoff::new(config.backoff_min, config.backoff_max, rng),
             backoff_max: config.backoff_max,
             lasting: config.backoff_min * LASTING,
@@ -179,7 +186,6 @@ fn options(config: &UpstreamConfig) -> Result<MqttOptions, UpstreamConfigError> 
     options
         .set_network_options(network)
         .set_keep_alive(config.keep_alive)
-        .set_connection_timeout(config.connect_timeout.as_secs())
         .set_clean_start(config.first_clean)
         .set_manual_acks(true);
     let mut properties = ConnectProperties::new();
@@ -203,6 +209,10 @@ const EVENTS_AT_ONCE: usize = 256;
 
 /// Shortest waits that a connection must last before the next one is tried without delay.
 const LASTING: u32 = 10;
+
+/// Refused subscriptions are first tried again after the longest wait between connections,
+/// and at last after so many of it: a quota is not set right within seconds.
+const RETRY_SPAN: u32 = 16;
 
 /// Time for the DISCONNECT to leave after the limit has passed.
 const DISCONNECT_GRACE: Duration = Duration::from_millis(500);

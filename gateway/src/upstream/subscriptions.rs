@@ -1,6 +1,6 @@
 //! The subscriptions the engine wants, and what the broker must still be told of them; sans-IO.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use shared::wire::QoS;
@@ -8,12 +8,23 @@ use shared::wire::QoS;
 /// The wanted subscriptions and the packets on their way.
 #[derive(Debug, Default)]
 pub(super) struct Subscriptions {
-    wanted: BTreeMap<Arc<str>, QoS>,
+    wanted: BTreeMap<Arc<str>, Wanted>,
     /// What to tell the broker, at most one change a filter, in the order asked for.
     changes: BTreeMap<Arc<str>, Change>,
     order: VecDeque<Arc<str>>,
     subscribing: BTreeMap<u16, Vec<Asked>>,
     unsubscribing: BTreeMap<u16, Arc<str>>,
+    /// Wanted, refused for a reason that may pass, and to be tried again.
+    refused: BTreeSet<Arc<str>>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Wanted {
+    qos: QoS,
+    /// Whether it has been granted since the engine first asked: then the engine relies on it.
+    granted: bool,
+    /// Whether the broker may have it: then it must be told of the end.
+    told: bool,
 }
 
 /// One filter of a SUBSCRIBE packet.
@@ -47,7 +58,15 @@ enum Change {
 impl Subscriptions {
     /// Notes a subscription the engine asks for.
     pub(super) fn subscribe(&mut self, filter: Arc<str>, qos: QoS) {
-        self.wanted.insert(filter.clone(), qos);
+        let old = self.wanted.get(&filter);
+        let wanted = Wanted {
+            qos,
+            granted: old.is_some_and(|old| old.granted),
+            told: old.is_some_and(|old| old.told)
+                || matches!(self.changes.get(&filter), Some(Change::Unsubscribe)),
+        };
+        self.wanted.insert(filter.clone(), wanted);
+        self.refused.remove(&filter);
         let before = match self.changes.get(&filter) {
             Some(Change::Subscribe(asked)) => asked.answers,
             _ => 0,
@@ -65,20 +84,58 @@ impl Subscriptions {
 
     /// Notes that the engine no longer wants a subscription, and returns how many requests for
     /// it stay without an answer by the broker.
+    ///
+    /// The broker is told where it may have the subscription, and only then: the changes kept
+    /// while it is away are no more than the filters it has and those wanted.
     pub(super) fn unsubscribe(&mut self, filter: Arc<str>) -> u32 {
-        self.wanted.remove(&filter);
+        let Some(wanted) = self.wanted.remove(&filter) else {
+            return 0;
+        };
+        self.refused.remove(&filter);
         let unanswered = match self.changes.get(&filter) {
             Some(Change::Subscribe(asked)) => asked.answers,
             _ => 0,
         };
-        self.change(filter, Change::Unsubscribe);
+        if wanted.told {
+            self.change(filter, Change::Unsubscribe);
+        } else {
+            self.drop_change(&filter);
+        }
         unanswered
     }
 
-    /// Forgets a subscription the broker refused.
-    pub(super) fn refused(&mut self, filter: &str) {
-        if !self.changes.contains_key(filter) {
+    /// Notes a subscription the broker has granted.
+    pub(super) fn granted(&mut self, filter: &str) {
+        if let Some(wanted) = self.wanted.get_mut(filter) {
+            wanted.granted = true;
+        }
+    }
+
+    /// Notes a subscription the broker has refused; `passing` says that it may grant it later.
+    ///
+    /// The first time, the engine is told and that is the end of it. One that was granted
+    /// before has nodes that rely on it and are not told: it stays wanted, and is tried again.
+    pub(super) fn refused(&mut self, filter: &Arc<str>, passing: bool) {
+        let granted = self.wanted.get(filter).is_some_and(|wanted| wanted.granted);
+        if self.changes.contains_key(filter) || self.is_subscribing(filter) {
+            return;
+        }
+        if !granted {
             self.wanted.remove(filter);
+        } else if passing {
+            self.refused.insert(filter.clone());
+        }
+    }
+
+    /// Returns whether a refused subscription is to be tried again.
+    pub(super) fn has_refused(&self) -> bool {
+        !self.refused.is_empty()
+    }
+
+    /// Tries again what was refused.
+    pub(super) fn retry(&mut self) {
+        for filter in std::mem::take(&mut self.refused).into_iter().rev() {
+            self.tell_again(filter, 0, false);
         }
     }
 
@@ -88,17 +145,19 @@ impl Subscriptions {
     pub(super) fn resume(&mut self, session_present: bool) -> Vec<Arc<str>> {
         let subscribing = std::mem::take(&mut self.subscribing);
         let unsubscribing = std::mem::take(&mut self.unsubscribing);
-        let untold: Vec<Asked> = subscribing.into_values().flatten().collect();
         let mut unanswered = Vec::new();
-        for asked in untold.into_iter().rev() {
-            if !self.wanted.contains_key(&asked.filter) {
-                unanswered.extend((0..asked.answers).map(|_| asked.filter.clone()));
-            }
-            self.change_back(asked.filter.clone(), Change::Subscribe(asked));
-        }
         for filter in unsubscribing.into_values() {
-            self.change_back(filter, Change::Unsubscribe);
+            self.tell_again(filter, 0, false);
         }
+        let untold: Vec<Asked> = subscribing.into_values().flatten().collect();
+        for asked in untold.into_iter().rev() {
+            let answers = asked.answers;
+            if !self.wanted.contains_key(&asked.filter) {
+                unanswered.extend((0..answers).map(|_| asked.filter.clone()));
+            }
+            self.tell_again(asked.filter, answers, asked.retained);
+        }
+        self.retry();
         if !session_present {
             self.resubscribe();
         }
@@ -138,6 +197,9 @@ impl Subscriptions {
             }
             if let Some(filter) = self.order.pop_front() {
                 self.changes.remove(&filter);
+                if let Some(wanted) = self.wanted.get_mut(&filter) {
+                    wanted.told = true;
+                }
             }
         }
         if batch.is_empty() {
@@ -162,17 +224,22 @@ impl Subscriptions {
         self.unsubscribing.remove(&id);
     }
 
+    fn is_subscribing(&self, filter: &str) -> bool {
+        let mut asked = self.subscribing.values().flatten();
+        asked.any(|asked| *asked.filter == *filter)
+    }
+
+    /// Tells a broker that has no subscription of ours any more.
     fn resubscribe(&mut self) {
-        for (filter, qos) in self.wanted.clone().into_iter().rev() {
-            self.change_back(
-                filter.clone(),
-                Change::Subscribe(Asked {
-                    filter,
-                    qos,
-                    retained: false,
-                    answers: 0,
-                }),
-            );
+        let changes = &mut self.changes;
+        changes.retain(|_, change| matches!(change, Change::Subscribe(_)));
+        self.order.retain(|filter| changes.contains_key(filter));
+        for wanted in self.wanted.values_mut() {
+            wanted.told = false;
+        }
+        let wanted: Vec<_> = self.wanted.keys().rev().cloned().collect();
+        for filter in wanted {
+            self.tell_again(filter, 0, false);
         }
     }
 
@@ -182,17 +249,36 @@ impl Subscriptions {
         }
     }
 
-    /// Puts back a change that was on its way; one asked for since then replaces it.
-    fn change_back(&mut self, filter: Arc<str>, change: Change) {
-        match (self.changes.get_mut(&filter), change) {
-            (None, change) => {
+    fn drop_change(&mut self, filter: &str) {
+        if self.changes.remove(filter).is_some() {
+            self.order.retain(|other| **other != *filter);
+        }
+    }
+
+    /// Tells the broker again of a filter, before all that is new. What is wanted by now says
+    /// what to tell, not what was asked for then: of a SUBSCRIBE and an UNSUBSCRIBE on their
+    /// way together, either may have been the last.
+    fn tell_again(&mut self, filter: Arc<str>, answers: u32, retained: bool) {
+        let wanted = self.wanted.get(&filter).copied();
+        match (self.changes.get_mut(&filter), wanted) {
+            (Some(Change::Subscribe(newer)), Some(_)) => {
+                newer.answers += answers;
+                newer.retained |= retained;
+            }
+            (Some(_), _) => {}
+            (None, wanted) => {
+                let change = match wanted {
+                    Some(Wanted { qos, .. }) => Change::Subscribe(Asked {
+                        filter: filter.clone(),
+                        qos,
+                        retained,
+                        answers,
+                    }),
+                    None => Change::Unsubscribe,
+                };
                 self.changes.insert(filter.clone(), change);
                 self.order.push_front(filter);
             }
-            (Some(Change::Subscribe(newer)), Change::Subscribe(older)) => {
-                newer.answers += older.answers;
-            }
-            (Some(_), _) => {}
         }
     }
 }
@@ -202,88 +288,4 @@ const BATCH_LEN: usize = 32;
 const BATCH_BYTES: usize = 2048;
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn filters(packet: Option<Packet>) -> Vec<String> {
-        match packet {
-            Some(Packet::Subscribe(batch)) => {
-                batch.iter().map(|asked| asked.filter.to_string()).collect()
-            }
-            other => panic!("{other:?}"),
-        }
-    }
-
-    #[test]
-    fn subscriptions_are_made_again_when_the_session_is_forgotten() {
-        let mut subscriptions = Subscriptions::default();
-        for filter in ["b", "a"] {
-            subscriptions.subscribe(filter.into(), QoS::AtLeastOnce);
-        }
-        assert_eq!(filters(subscriptions.next(1)), ["b", "a"]);
-        assert_eq!(subscriptions.suback(1).len(), 2);
-        assert!(subscriptions.resume(true).is_empty());
-        assert!(subscriptions.is_settled());
-        assert!(subscriptions.resume(false).is_empty());
-        let Some(Packet::Subscribe(again)) = subscriptions.next(2) else {
-            panic!("nothing to tell");
-        };
-        assert!(
-            again
-                .iter()
-                .all(|asked| !asked.retained && asked.answers == 0)
-        );
-        assert_eq!(again.len(), 2);
-    }
-
-    #[test]
-    fn what_was_on_its_way_is_told_again_with_its_answers() {
-        let mut subscriptions = Subscriptions::default();
-        subscriptions.subscribe("a".into(), QoS::AtLeastOnce);
-        let _ = subscriptions.next(1);
-        subscriptions.subscribe("a".into(), QoS::ExactlyOnce);
-        assert!(subscriptions.resume(true).is_empty());
-        let Some(Packet::Subscribe(again)) = subscriptions.next(1) else {
-            panic!("nothing to tell");
-        };
-        assert_eq!((again[0].answers, again[0].qos), (2, QoS::ExactlyOnce));
-    }
-
-    #[test]
-    fn an_unsubscription_replaces_what_was_not_told() {
-        let mut subscriptions = Subscriptions::default();
-        subscriptions.subscribe("a".into(), QoS::AtLeastOnce);
-        assert_eq!(subscriptions.unsubscribe("a".into()), 1);
-        assert_eq!(subscriptions.next(1), Some(Packet::Unsubscribe("a".into())));
-        assert_eq!(subscriptions.next(2), None);
-        assert!(subscriptions.resume(false).is_empty());
-        assert_eq!(
-            subscriptions.next(1),
-            Some(Packet::Unsubscribe("a".into())),
-            "no UNSUBACK was seen"
-        );
-    }
-
-    #[test]
-    fn a_request_given_up_on_its_way_is_named() {
-        let mut subscriptions = Subscriptions::default();
-        subscriptions.subscribe("a".into(), QoS::AtLeastOnce);
-        let _ = subscriptions.next(1);
-        assert_eq!(subscriptions.unsubscribe("a".into()), 0, "SUBACK may come");
-        assert_eq!(subscriptions.resume(true), ["a".into()]);
-        assert_eq!(subscriptions.next(1), Some(Packet::Unsubscribe("a".into())));
-    }
-
-    #[test]
-    fn a_batch_is_bounded() {
-        let mut subscriptions = Subscriptions::default();
-        for n in 0..40 {
-            subscriptions.subscribe(format!("f/{n}").into(), QoS::AtMostOnce);
-        }
-        assert_eq!(filters(subscriptions.next(1)).len(), BATCH_LEN);
-        assert_eq!(filters(subscriptions.next(2)).len(), 8);
-        let long: Arc<str> = "x".repeat(4000).into();
-        subscriptions.subscribe(long, QoS::AtMostOnce);
-        assert_eq!(filters(subscriptions.next(3)).len(), 1, "alone it is sent");
-    }
-}
+mod tests;

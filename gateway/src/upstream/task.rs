@@ -45,6 +45,9 @@ pub(super) struct Task {
     pub(super) deliveries: Deliveries,
     pub(super) backoff: Backoff,
     pub(super) backoff_max: Duration,
+    /// The waits before refused subscriptions are tried again.
+    pub(super) retry_backoff: Backoff,
+    pub(super) retry_at: Option<Instant>,
     /// How long a connection lasts that was of use.
     pub(super) lasting: Duration,
     pub(super) qos0_len_max: usize,
@@ -78,40 +81,29 @@ impl Task {
     }
 
     async fn connect(&mut self, connection: &mut Connection) -> Result<bool, End> {
-        let connecting = connection.connect();
-        tokio::pin!(connecting);
-        loop {
-            let close_by = self.close_by;
-            tokio::select! {
-                session_present = &mut connecting => return Ok(session_present?),
-                command = self.commands.recv() => match command {
-                    Some(command) => self.take(command),
-                    None => return Err(End::Closed),
-                },
-                () = by(close_by) => return Err(End::Closed),
-            }
-            if self.has_closed() {
-                return Err(End::Closed);
-            }
+        match self.take_while(connection.connect()).await {
+            Some(session_present) => Ok(session_present?),
+            None => Err(End::Closed),
         }
     }
 
     /// Waits before the next connection; returns whether the task is to end instead.
     async fn pause(&mut self, delay: Duration) -> bool {
-        let waited = sleep(delay);
-        tokio::pin!(waited);
+        self.take_while(sleep(delay)).await.is_none()
+    }
+
+    /// Takes commands until `work` is done; returns `None` where the task is to end before.
+    async fn take_while<T>(&mut self, work: impl Future<Output = T>) -> Option<T> {
+        tokio::pin!(work);
         loop {
             let close_by = self.close_by;
             tokio::select! {
-                () = &mut waited => return false,
-                command = self.commands.recv() => match command {
-                    Some(command) => self.take(command),
-                    None => return true,
-                },
-                () = by(close_by) => return true,
+                done = &mut work => return Some(done),
+                command = self.commands.recv() => self.take(command?),
+                () = by(close_by) => return None,
             }
             if self.has_closed() {
-                return true;
+                return None;
             }
         }
     }
@@ -152,6 +144,7 @@ impl Task {
             connection.release_again(id);
         }
         self.deliveries.resume(session_present);
+        self.retry_at = None;
         for filter in self.subscriptions.resume(session_present) {
             self.answer_subscription(filter, Err(Refusal::Busy));
         }
@@ -176,12 +169,17 @@ impl Task {
             while let Ok(command) = self.commands.try_recv() {
                 self.take(command);
             }
+            self.retry_if_due();
+            if connection.has_run_out() {
+                return Err(End::NoPacketId);
+            }
             if !closing {
                 self.feed(connection)?;
                 closing = self.close_if_due(connection)?;
             }
             let idle = connection.is_idle();
             let close_by = self.close_by.filter(|_| !closing);
+            let retry_at = self.retry_at;
             tokio::select! {
                 event = connection.poll() => match event? {
                     Event::Outgoing(outgoing) => match connection.sent(&outgoing)? {
@@ -212,6 +210,7 @@ impl Task {
                     watchdog.as_mut().reset(heard + silence);
                 }
                 () = by(close_by), if idle => {}
+                () = by(retry_at), if idle => {}
             }
         }
     }

@@ -40,6 +40,12 @@ impl Connection {
         self.avoided.insert(id);
     }
 
+    /// Returns whether the broker says of every packet id that it is in use: then this
+    /// connection can publish nothing any more.
+    pub(in crate::upstream) fn has_run_out(&self) -> bool {
+        self.avoided.len() >= usize::from(self.limits.ids_max)
+    }
+
     /// Notes an answer by which rumqttc loses a place in its window.
     pub(in crate::upstream) fn leaked(&mut self) {
         self.leaked = true;

@@ -1,5 +1,6 @@
 //! What the broker answers to a PUBLISH or PUBREL, and what becomes of the publication then.
 
+use super::super::limits::{FIRST_ERROR, PACKET_ID_IN_USE, QUOTA_EXCEEDED, SERVER_BUSY};
 use super::{Ledger, Stage};
 use crate::session::{PublicationId, Refusal};
 
@@ -86,9 +87,3 @@ pub(in crate::upstream) fn refusal(code: u8) -> Refusal {
         code => Refusal::Denied(code),
     }
 }
-
-// Reason codes [MQTT 5 §2.4].
-const FIRST_ERROR: u8 = 0x80;
-const SERVER_BUSY: u8 = 0x89;
-const PACKET_ID_IN_USE: u8 = 0x91;
-const QUOTA_EXCEEDED: u8 = 0x97;

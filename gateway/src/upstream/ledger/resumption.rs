@@ -12,6 +12,7 @@ impl Ledger {
         }
         self.finished_some = false;
         self.on_wire = 0;
+        self.fleeting_sent = false;
         let mut open: Vec<(u64, u16, Stage)> = Vec::new();
         for (id, slot) in (0_u16..).zip(&mut self.exchanges) {
             if let Some(exchange) = slot {
@@ -53,7 +54,9 @@ impl Ledger {
     ///
     /// Where a single publication was on the wire it is the cause and is given up: sent again
     /// it would end every connection to come, and hold up all others. Where there were
-    /// several, they are sent one by one from now on until each has been acknowledged.
+    /// several, or one of QoS 0 has left on this connection, which may have been the cause as
+    /// well, they are sent one by one from now on until each has been acknowledged, and none of
+    /// QoS 0 beside them.
     pub(in crate::upstream) fn blame(&mut self, code: u8) -> Option<Settled> {
         let sent: Vec<u16> = (0_u16..)
             .zip(&self.exchanges)
@@ -63,7 +66,9 @@ impl Ledger {
             })
             .map(|(id, _)| id)
             .collect();
-        if let [id] = sent[..] {
+        if let [id] = sent[..]
+            && !self.fleeting_sent
+        {
             return self.refuse(id, refusal(code));
         }
         for id in sent {

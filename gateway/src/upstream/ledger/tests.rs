@@ -148,6 +148,24 @@ fn a_poisonous_publication_is_found_and_given_up() {
 }
 
 #[test]
+fn a_publication_is_not_given_up_for_what_qos0_may_have_done() {
+    let mut ledger = Ledger::new(8);
+    ledger.push(PublicationId(0), publication(QoS::AtMostOnce));
+    ledger.push(PublicationId(1), publication(QoS::AtLeastOnce));
+    ledger.push(PublicationId(2), publication(QoS::AtMostOnce));
+    assert!(ledger.take_fleeting().is_some());
+    ledger.fleeting_left();
+    start(&mut ledger, 1..=1);
+    assert_eq!(ledger.blame(0x90), None, "it may have been the other");
+    let _ = ledger.resume(true);
+    assert_eq!(resends(&mut ledger, 8), [1]);
+    assert_eq!(ledger.next(8), None, "QoS 0 waits until it is proven");
+    let settled = ledger.blame(0x90).expect("it was alone on the connection");
+    assert_eq!(settled.id, PublicationId(1));
+    assert!(matches!(ledger.next(8), Some(Next::Fleeting(_))));
+}
+
+#[test]
 fn connections_that_finish_nothing_carry_less_and_less_until_one_does() {
     let mut ledger = ledger(20, QoS::AtLeastOnce);
     let mut carried = Vec::new();

@@ -22,6 +22,8 @@ pub(super) enum End {
     Silent(Duration),
     #[error("the broker's Receive Maximum is 0")]
     NoQuota,
+    #[error("the broker says that every packet id is in use")]
+    NoPacketId,
 }
 
 /// Returns whether a packet shows that the connection is good for something.

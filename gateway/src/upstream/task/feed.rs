@@ -65,6 +65,7 @@ impl Task {
                 } else {
                     let sent = Sent::Fleeting(cost(&publication));
                     connection.publish(&publication, QoS::AtMostOnce, sent)?;
+                    self.ledger.fleeting_left();
                 }
                 Ok(true)
             }

@@ -5,13 +5,14 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use rumqttc::v5::mqttbytes::v5::{Packet, PubCompReason, PubRecReason, Publish, SubAck};
 use shared::wire::QoS;
+use tokio::time::Instant;
 
 use super::super::connection::{Connection, Sent};
 use super::super::deliveries::{Ack, Arrival};
 use super::super::ledger::{Answer, Settled, cost, is_reliable, refusal};
 use super::super::limits::{
-    TOPIC_FILTER_INVALID, TOPIC_NAME_INVALID, from_mqtt, granted, is_topic_filter, is_topic_name,
-    puback_code, pubrec_code,
+    TOPIC_FILTER_INVALID, TOPIC_NAME_INVALID, UNSPECIFIED, from_mqtt, granted, is_topic_filter,
+    is_topic_name, may_pass, puback_code, pubrec_code,
 };
 use super::super::stats::Counters;
 use super::super::subscriptions::Asked;
@@ -149,17 +150,38 @@ impl Task {
             let Asked {
                 filter, answers, ..
             } = asked;
-            let result = codes.next().map_or(Err(0x80), |code| granted(*code));
-            if let Err(code) = result {
-                Counters::add(&self.counters.refused_subscriptions);
-                self.subscriptions.refused(&filter);
-                tracing::warn!(
-                    broker = self.broker, %filter, code, "the upstream has refused a subscription"
-                );
+            let result = codes.next().map_or(Err(UNSPECIFIED), |code| granted(*code));
+            match result {
+                Ok(_) => self.subscriptions.granted(&filter),
+                Err(code) => {
+                    Counters::add(&self.counters.refused_subscriptions);
+                    self.subscriptions.refused(&filter, may_pass(code));
+                    self.report_refused_subscription(&filter, code);
+                }
             }
             for _ in 0..answers {
                 self.answer_subscription(filter.clone(), result.map_err(refusal));
             }
+        }
+        self.plan_retry();
+    }
+
+    /// Sets the time to try refused subscriptions again, where there are any.
+    fn plan_retry(&mut self) {
+        if !self.subscriptions.has_refused() {
+            if self.retry_at.is_none() && self.subscriptions.is_settled() {
+                self.retry_backoff.reset();
+            }
+        } else if self.retry_at.is_none() {
+            self.retry_at = Some(Instant::now() + self.retry_backoff.delay());
+        }
+    }
+
+    /// Tries refused subscriptions again, where it is time to.
+    pub(super) fn retry_if_due(&mut self) {
+        if self.retry_at.is_some_and(|at| at <= Instant::now()) {
+            self.retry_at = None;
+            self.subscriptions.retry();
         }
     }
 

@@ -16,6 +16,7 @@ pub(in crate::upstream) struct Log {
     up: LogGate,
     down: LogGate,
     refused: LogGate,
+    refused_subscription: LogGate,
 }
 
 impl Task {
@@ -55,6 +56,19 @@ impl Task {
                 publication = id.0,
                 more,
                 "the upstream has refused a publication"
+            );
+        }
+    }
+
+    pub(super) fn report_refused_subscription(&mut self, filter: &str, code: u8) {
+        let text = format!("{code} {filter}");
+        if let Some(more) = self.log.refused_subscription.pass(Instant::now(), &text) {
+            tracing::warn!(
+                broker = self.broker,
+                filter,
+                code,
+                more,
+                "the upstream has refused a subscription"
             );
         }
     }

@@ -5,9 +5,10 @@ use std::path::Path;
 
 use gateway::config::schema::{self, Preset};
 use gateway::config::{
-    BrokerUrl, Config, ConfigError, LinkConfig, LinkKind, LogFormat, Problem, SerialConfig,
-    UpstreamConfig,
+    BrokerUrl, Config, ConfigError, LinkConfig, LinkKind, LogFormat, MAX_MESSAGE_CEILING, Problem,
+    SerialConfig, UpstreamConfig,
 };
+use shared::frame::frame_len_max;
 use shared::rng::Rng;
 use shared::time::Duration;
 use tempfile::TempDir;
@@ -293,6 +294,24 @@ fn links_do_not_share_what_is_one_of_a_kind() {
     let serial = "[[link]]\nname = \"x\"\ntype = \"serial\"\npath = \"/dev/x\"\n";
     let twice = format!("{serial}{}", serial.replace("\"x\"", "\"y\""));
     refused(&twice, (8, 8), "link[1].path", &["another link"]);
+}
+
+#[test]
+fn a_line_has_room_for_its_largest_frame() {
+    let line = "[[link]]\nname = \"radio\"\ntype = \"serial\"\npath = \"/dev/ttyUSB0\"\n";
+    let frame_len = frame_len_max(1024);
+    let with = |octets| format!("{line}write_queue_bytes = {octets}\n");
+    let wanted = frame_len.to_string();
+    refused(
+        &with(frame_len - 1),
+        (5, 21),
+        "link[0].write_queue_bytes",
+        &["max_message = 1024", &wanted],
+    );
+    parse(&with(frame_len)).unwrap();
+    // The default of the one must go with every value of the other.
+    parse(&format!("{line}max_message = {MAX_MESSAGE_CEILING}\n")).unwrap();
+    parse(&format!("{}max_message = 200\n", with(256))).unwrap();
 }
 
 #[test]

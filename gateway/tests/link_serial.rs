@@ -16,6 +16,7 @@ use shared::frame::{FrameReader, Lead, encode, frame_len_max};
 use tempfile::TempDir;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
+use tracing::subscriber::DefaultGuard;
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -237,19 +238,36 @@ async fn a_line_that_does_not_move_costs_a_bounded_queue() {
     assert_eq!(handle.counters().dropped_total(), dropped);
 }
 
+#[tokio::test(start_paused = true)]
+async fn the_rest_of_a_burst_is_summed_up_without_a_further_drop() {
+    let lines = Lines::default();
+    let _guard = lines.listen();
+    for is_up in [false, true] {
+        let (_radio, path) = Radio::new();
+        let path = if is_up { path } else { "/nonexistent".into() };
+        let (mut handle, _batches) = open(&path);
+        until_up(&handle, is_up).await;
+        for _ in 0..100 {
+            handle.send(Peer::Line, &[9; 257]);
+        }
+        assert!(!lines.text().contains("more of"));
+        // The interval of the summaries, and the longest pause of a task without a device.
+        tokio::time::sleep(Duration::from_secs(16)).await;
+        let text = lines.text();
+        assert!(text.contains("… and 95 more of send_oversize"), "{text}");
+        lines.0.lock().unwrap().clear();
+    }
+}
+
 #[tokio::test]
 async fn an_absent_device_is_told_once() {
     let lines = Lines::default();
-    let sink = lines.clone();
-    let subscriber = tracing_subscriber::fmt()
-        .with_ansi(false)
-        .with_writer(move || sink.clone());
-    let _guard = tracing::subscriber::set_default(subscriber.finish());
+    let _guard = lines.listen();
     let (handle, _batches) = open(Path::new("/nonexistent/ttyUSB0"));
     // Time for attempts after 0, 0.1, 0.3 and 0.7 s.
     tokio::time::sleep(Duration::from_secs(1)).await;
     assert!(!handle.is_up());
-    let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+    let text = lines.text();
     assert_eq!(text.lines().count(), 1, "{text}");
     for part in [
         "link=radio",
@@ -262,6 +280,21 @@ async fn an_absent_device_is_told_once() {
 
 #[derive(Clone, Default)]
 struct Lines(Arc<Mutex<Vec<u8>>>);
+
+impl Lines {
+    /// Takes what this thread logs until the guard is dropped.
+    fn listen(&self) -> DefaultGuard {
+        let sink = self.clone();
+        let subscriber = tracing_subscriber::fmt()
+            .with_ansi(false)
+            .with_writer(move || sink.clone());
+        tracing::subscriber::set_default(subscriber.finish())
+    }
+
+    fn text(&self) -> String {
+        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+    }
+}
 
 impl Write for Lines {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {

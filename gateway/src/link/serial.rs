@@ -20,11 +20,10 @@ use tokio::sync::{Notify, mpsc};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::Link;
-use super::clock::Clock;
+use super::drops::Drops;
 use super::pool::Pool;
 use super::stats::{DropReason, LinkStats};
 use crate::config::SerialConfig;
-use crate::drop_log::DropLog;
 use crate::session::Peer;
 use task::Task;
 
@@ -45,8 +44,7 @@ pub(super) fn open(link: Link, config: &SerialConfig) -> SerialSender {
         frame: vec![0; frame_len_max(link.max_message)],
         queue,
         pool: Pool::default(),
-        clock: Clock::start(),
-        drops: DropLog::default(),
+        drops: link.drops.clone(),
         line: line.clone(),
         _task: AbortOnDropHandle::new(tokio::spawn(Task::new(link, config, line, queued).run())),
     }
@@ -61,22 +59,15 @@ pub(super) struct SerialSender {
     frame: Vec<u8>,
     queue: mpsc::UnboundedSender<Bytes>,
     pool: Pool,
-    clock: Clock,
-    drops: DropLog,
+    drops: Arc<Drops>,
     line: Arc<Line>,
     _task: AbortOnDropHandle<()>,
 }
 
 impl SerialSender {
     pub(super) fn send(&mut self, peer: Peer, datagram: &[u8]) {
-        match self.try_send(peer, datagram) {
-            Ok(()) => {}
-            Err(reason) => {
-                self.line.stats.dropped(reason, 1);
-                let now = self.clock.now();
-                self.drops
-                    .warn(now, reason.name(), &self.name, datagram.len());
-            }
+        if let Err(reason) = self.try_send(peer, datagram) {
+            self.drops.dropped(reason, &self.name, datagram.len());
         }
     }
 

@@ -16,13 +16,12 @@ use tokio::sync::{Notify, mpsc};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::Link;
-use super::clock::Clock;
+use super::drops::Drops;
 use super::error::LinkError;
 use super::pool::Pool;
 use super::replies::Replies;
 use super::stats::{DropReason, LinkStats};
 use crate::config::UdpConfig;
-use crate::drop_log::DropLog;
 use crate::session::Peer;
 use reader::Reader;
 use socket::{bind, granted_receive_buffer, prepare};
@@ -52,8 +51,7 @@ pub(super) fn open(link: Link, config: &UdpConfig) -> Result<UdpSender, LinkErro
         max_message: link.max_message,
         queue,
         pool: Pool::default(),
-        clock: Clock::start(),
-        drops: DropLog::default(),
+        drops: link.drops.clone(),
         _reader: AbortOnDropHandle::new(tokio::spawn(Reader::new(link, port.clone()).run())),
         _writer: AbortOnDropHandle::new(tokio::spawn(write_queued(port.clone(), queued))),
         port,
@@ -69,8 +67,7 @@ pub(super) struct UdpSender {
     port: Arc<Port>,
     queue: mpsc::Sender<(SocketAddr, Bytes)>,
     pool: Pool,
-    clock: Clock,
-    drops: DropLog,
+    drops: Arc<Drops>,
     _reader: AbortOnDropHandle<()>,
     _writer: AbortOnDropHandle<()>,
 }
@@ -78,7 +75,7 @@ pub(super) struct UdpSender {
 impl UdpSender {
     pub(super) fn send(&mut self, peer: Peer, datagram: &[u8]) {
         let Peer::Socket(to) = peer else {
-            return self.dropped(DropReason::NoSuchPeer, &self.name.clone(), datagram);
+            return self.dropped(DropReason::NoSuchPeer, &self.name, datagram);
         };
         if datagram.len() > self.max_message {
             return self.dropped(DropReason::SendOversize, &to, datagram);
@@ -114,11 +111,9 @@ impl UdpSender {
         place.send((to, self.pool.copy(datagram)));
     }
 
-    fn dropped(&mut self, reason: DropReason, who: &dyn std::fmt::Display, datagram: &[u8]) {
-        self.port.stats.dropped(reason, 1);
-        let now = self.clock.now();
+    fn dropped(&self, reason: DropReason, who: &dyn std::fmt::Display, datagram: &[u8]) {
         let who = format_args!("{}/{who}", self.name);
-        self.drops.warn(now, reason.name(), who, datagram.len());
+        self.drops.dropped(reason, who, datagram.len());
     }
 }
 

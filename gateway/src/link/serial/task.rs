@@ -13,14 +13,13 @@ use tokio::sync::mpsc;
 use tokio::time::MissedTickBehavior;
 use tokio_serial::{SerialPortBuilderExt, SerialStream};
 
-use super::super::clock::Clock;
+use super::super::drops::FLUSH_INTERVAL;
 use super::super::pool::Pool;
 use super::super::stats::{DropReason, add};
 use super::super::{Batch, Link};
 use super::Line;
 use super::trouble::Trouble;
 use crate::config::{MAX_MESSAGE_CEILING, SerialConfig};
-use crate::drop_log::DropLog;
 use crate::session::Peer;
 
 /// The task of the link.
@@ -32,8 +31,6 @@ pub(super) struct Task {
     queued: mpsc::UnboundedReceiver<Bytes>,
     frames: FrameReader<MAX_MESSAGE_CEILING>,
     pool: Pool,
-    clock: Clock,
-    drops: DropLog,
     /// The pause before the device is opened again.
     pause: Duration,
     /// What was last said of a device that cannot be opened.
@@ -63,8 +60,6 @@ impl Task {
             queued,
             frames: FrameReader::new(),
             pool: Pool::default(),
-            clock: Clock::start(),
-            drops: DropLog::default(),
             pause: REOPEN_MIN,
             told: String::new(),
         }
@@ -81,6 +76,7 @@ impl Task {
                 Err(error) => self.tell_absent(&error),
             }
             self.drop_queued();
+            self.link.drops.flush();
             tokio::select! {
                 () = tokio::time::sleep(self.pause) => {}
                 () = inbound.closed() => return,
@@ -108,8 +104,6 @@ impl Task {
             link: &self.link,
             frames: &mut self.frames,
             pool: &mut self.pool,
-            clock: self.clock,
-            drops: &mut self.drops,
         };
         self.line.is_up.store(true, Ordering::Release);
         let end = tokio::select! {
@@ -141,15 +135,11 @@ impl Task {
 
     /// Drops what was queued for a line that is gone.
     fn drop_queued(&mut self) {
-        let now = self.clock.now();
         while let Ok(frame) = self.queued.try_recv() {
             let frame = InHand::new(frame, &self.line);
-            let reason = DropReason::LineDown;
-            self.line.stats.dropped(reason, 1);
-            let who = &self.link.name;
-            self.drops.warn(now, reason.name(), who, frame.octets.len());
+            let (reason, who) = (DropReason::LineDown, &self.link.name);
+            self.link.drops.dropped(reason, who, frame.octets.len());
         }
-        self.drops.flush(now);
     }
 }
 
@@ -158,8 +148,6 @@ struct Ear<'a> {
     link: &'a Link,
     frames: &'a mut FrameReader<MAX_MESSAGE_CEILING>,
     pool: &'a mut Pool,
-    clock: Clock,
-    drops: &'a mut DropLog,
 }
 
 impl Ear<'_> {
@@ -171,7 +159,7 @@ impl Ear<'_> {
             let read = tokio::select! {
                 read = port.read(&mut bytes) => read,
                 _ = tick.tick() => {
-                    self.drops.flush(self.clock.now());
+                    self.link.drops.flush();
                     continue;
                 }
             };
@@ -227,10 +215,8 @@ impl Ear<'_> {
     }
 
     fn dropped(&mut self, reason: DropReason, octets: usize, count: u64) {
-        self.link.stats.dropped(reason, count);
-        let now = self.clock.now();
         let who = &self.link.name;
-        self.drops.warn_many(now, reason.name(), who, octets, count);
+        self.link.drops.dropped_many(reason, who, octets, count);
     }
 }
 
@@ -278,5 +264,3 @@ const REOPEN_MIN: Duration = Duration::from_millis(100);
 const REOPEN_MAX: Duration = Duration::from_secs(5);
 /// The octets read at once: what a kernel's line buffer holds.
 const READ_LEN: usize = 4096;
-/// The time between two looks for summaries that are due.
-const FLUSH_INTERVAL: Duration = Duration::from_secs(1);

@@ -277,6 +277,24 @@ async fn the_rest_of_a_burst_is_summed_up_without_a_further_drop() {
     assert!(text.contains("… and 95 more of send_oversize"), "{text}");
 }
 
+#[tokio::test]
+async fn a_queued_datagram_that_the_kernel_refuses_is_counted_and_logged() {
+    let lines = Lines::default();
+    let _guard = lines.listen();
+    let (mut handle, _batches, _) = open(config("127.0.0.1:0"));
+    // Before the runtime has looked at the socket, everything is queued; nobody can be sent
+    // to at port 0.
+    handle.send(Peer::Socket("127.0.0.1:0".parse().unwrap()), &[2, 0x17]);
+    assert_eq!(handle.counters().dropped_total(), 0);
+    timeout(PATIENCE, handle.flush()).await.unwrap();
+    assert_eq!(handle.counters().dropped(DropReason::SendFailed), 1);
+    assert_eq!(handle.counters().datagrams_out, 0);
+    let text = lines.text();
+    for part in ["who=udp/127.0.0.1:0", "reason=\"send_failed\"", "octets=2"] {
+        assert!(text.contains(part), "{part} in {text}");
+    }
+}
+
 #[derive(Clone, Default)]
 struct Lines(Arc<Mutex<Vec<u8>>>);
 

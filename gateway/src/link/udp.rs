@@ -46,14 +46,21 @@ pub(super) fn open(link: Link, config: &UdpConfig) -> Result<UdpSender, LinkErro
         socket,
     });
     let (queue, queued) = mpsc::channel(config.send_queue_max);
+    let (name, drops) = (link.name.clone(), link.drops.clone());
+    let writer = Writer {
+        name: name.clone(),
+        port: port.clone(),
+        drops: drops.clone(),
+        queued,
+    };
     let sender = UdpSender {
-        name: link.name.clone(),
+        name,
         max_message: link.max_message,
         queue,
         pool: Pool::default(),
-        drops: link.drops.clone(),
+        drops,
         _reader: AbortOnDropHandle::new(tokio::spawn(Reader::new(link, port.clone()).run())),
-        _writer: AbortOnDropHandle::new(tokio::spawn(write_queued(port.clone(), queued))),
+        _writer: AbortOnDropHandle::new(tokio::spawn(writer.run())),
         port,
     };
     Ok(sender)
@@ -186,25 +193,36 @@ impl Port {
     }
 }
 
-/// Sends what the driver could not send at once, in order.
-async fn write_queued(port: Arc<Port>, mut queued: mpsc::Receiver<(SocketAddr, Bytes)>) {
-    while let Some((to, datagram)) = queued.recv().await {
-        loop {
-            match port.try_send(to, &datagram) {
-                Ok(()) => break,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    if port.socket.writable().await.is_err() {
-                        return;
-                    }
-                }
-                Err(_) => {
-                    port.stats.dropped(DropReason::SendFailed, 1);
-                    break;
-                }
+/// The task that sends what the driver could not send at once, in order.
+struct Writer {
+    name: Arc<str>,
+    port: Arc<Port>,
+    drops: Arc<Drops>,
+    queued: mpsc::Receiver<(SocketAddr, Bytes)>,
+}
+
+impl Writer {
+    async fn run(mut self) {
+        while let Some((to, datagram)) = self.queued.recv().await {
+            if self.send(to, &datagram).await.is_err() {
+                let who = format_args!("{}/{to}", self.name);
+                self.drops
+                    .dropped(DropReason::SendFailed, who, datagram.len());
+            }
+            if self.port.backlog.fetch_sub(1, Ordering::AcqRel) == 1 {
+                self.port.emptied.notify_waiters();
             }
         }
-        if port.backlog.fetch_sub(1, Ordering::AcqRel) == 1 {
-            port.emptied.notify_waiters();
+    }
+
+    async fn send(&self, to: SocketAddr, datagram: &[u8]) -> io::Result<()> {
+        loop {
+            match self.port.try_send(to, datagram) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.port.socket.writable().await?;
+                }
+                result => return result,
+            }
         }
     }
 }

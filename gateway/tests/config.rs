@@ -256,8 +256,14 @@ fn lists_point_at_the_element() {
             &["is no such id", "1 to 65534"],
         );
     }
-    let twice = "[topics.predefined]\n1 = \"a\"\n01 = \"b\"\n";
-    refused(twice, (3, 1), "topics.predefined", &["id 1 is there twice"]);
+    for (key, why) in [
+        ("01", "\"01\" is no such id, write 1"),
+        ("\"+1\"", "\"+1\" is no such id, write 1"),
+        ("007", "\"007\" is no such id, write 7"),
+    ] {
+        let source = format!("[topics.predefined]\n1 = \"a\"\n{key} = \"b\"\n");
+        refused(&source, (3, 1), "topics.predefined", &[why]);
+    }
 }
 
 #[test]

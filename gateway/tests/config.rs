@@ -377,6 +377,35 @@ fn the_upstream_is_checked_as_a_whole() {
 }
 
 #[test]
+fn what_is_no_regular_file_is_refused_and_not_waited_for() {
+    let folder = TempDir::new().unwrap();
+    let fifo = folder.path().join("fifo");
+    nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    for (path, why) in [
+        (fifo.to_str().unwrap(), "is no regular file"),
+        ("/dev/null", "is no regular file"),
+        (folder.path().to_str().unwrap(), "is a folder"),
+    ] {
+        for key in ["ca_file", "password_file"] {
+            let source =
+                format!("[upstream]\nurl = \"mqtts://h\"\nusername = \"u\"\n{key} = \"{path}\"\n");
+            let path = path.to_owned();
+            let judged = std::thread::spawn(move || {
+                let place = (4, key.len() + 4);
+                refused(&source, place, &format!("upstream.{key}"), &[&path, why]);
+            });
+            // Bounded, because who opens the pipe waits for ever.
+            let start = std::time::Instant::now();
+            while !judged.is_finished() {
+                assert!(start.elapsed().as_secs() < 10, "{key} waits for a file");
+                std::thread::sleep(std::time::Duration::from_millis(1));
+            }
+            judged.join().unwrap();
+        }
+    }
+}
+
+#[test]
 fn certificates_are_found_beside_the_file_and_belong_to_tls() {
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("gateway.toml");

@@ -1,6 +1,7 @@
 //! From TOML to a value, by the rule of its key.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
@@ -164,9 +165,15 @@ fn topic_name(value: &DeValue<'_>) -> Result<String, String> {
 }
 
 fn readable(path: PathBuf) -> Result<PathBuf, String> {
-    match std::fs::File::open(&path) {
-        Ok(_) if path.is_dir() => Err(format!("{} is a folder", path.display())),
-        Ok(_) => Ok(path),
-        Err(error) => Err(format!("{}: {error}", path.display())),
+    let fail = |error: io::Error| format!("{}: {error}", path.display());
+    let kind = std::fs::metadata(&path).map_err(fail)?.file_type();
+    if kind.is_dir() {
+        return Err(format!("{} is a folder", path.display()));
     }
+    // Opening a pipe would wait for who writes to it, and a device may never end.
+    if !kind.is_file() {
+        return Err(format!("{} is no regular file", path.display()));
+    }
+    std::fs::File::open(&path).map_err(fail)?;
+    Ok(path)
 }

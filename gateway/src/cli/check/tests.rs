@@ -7,6 +7,9 @@ fn check(source: &str, args: &[&str]) -> (bool, String, String) {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("gateway.toml");
     std::fs::write(&file, source).unwrap();
+    let authority = rcgen::generate_simple_self_signed(["ca.example".to_owned()]).unwrap();
+    std::fs::write(folder.path().join("ca.pem"), authority.cert.pem()).unwrap();
+    std::fs::write(folder.path().join("ca.key"), "no certificate").unwrap();
     let args = CheckArgs {
         file: Some(file),
         json: args.contains(&"--json"),
@@ -21,7 +24,8 @@ fn check(source: &str, args: &[&str]) -> (bool, String, String) {
 }
 
 const UPSTREAM: &str = "[upstream]\nurl = \"mqtts://broker.example\"\n\
-                        username = \"gw\"\npassword = \"hunter2\"\n";
+                        username = \"gw\"\npassword = \"hunter2\"\n\
+                        ca_file = \"ca.pem\"\n";
 
 #[test]
 fn a_valid_file_is_summed_up_without_its_password() {
@@ -55,6 +59,22 @@ fn an_invalid_file_fails_with_file_line_and_column() {
         err.contains("gateway.toml:2:6: gateway.id: 0 is not allowed"),
         "{err}"
     );
+}
+
+#[test]
+fn what_the_upstream_cannot_start_with_is_not_valid() {
+    let source = UPSTREAM.replace("ca.pem", "ca.key");
+    let (is_success, out, err) = check(&source, &[]);
+    assert!(!is_success);
+    assert_eq!(out, "");
+    for part in ["gateway.toml: upstream tls", "ca.key: holds no certificate"] {
+        assert!(err.contains(part), "{part} in {err}");
+    }
+    let (is_success, out, _) = check(&source, &["--json"]);
+    let value: Value = serde_json::from_str(&out).unwrap();
+    assert!(!is_success);
+    assert_eq!(value["valid"], false);
+    assert_eq!(value["problems"][0]["key"], "upstream");
 }
 
 #[test]

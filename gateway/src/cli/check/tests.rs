@@ -37,6 +37,8 @@ fn a_valid_file_is_summed_up_without_its_password() {
         "mqtts://broker.example:8883 as sandgrouse, user gw",
         "up to 10000",
         "none pre-defined",
+        "no forwarders",
+        "kept waiting for 16 publications at most",
     ] {
         assert!(out.contains(part), "{part} in {out}");
     }
@@ -48,6 +50,24 @@ fn a_valid_file_is_summed_up_without_its_password() {
         out.contains("the embedded broker, on 127.0.0.1:1883"),
         "{out}"
     );
+}
+
+#[test]
+fn one_thing_is_not_several() {
+    let source = "[gateway]\npublish_window = 1\nunanswered_max = 1\n\
+                  [[link]]\nname = \"a\"\ntype = \"udp\"\nlisten = \"0.0.0.0:1\"\n\
+                  forwarders = [\"192.0.2.1\"]\n\
+                  [[qos_minus_one.allow]]\nlink = \"a\"\nfrom = [\"192.0.2.1\"]\ntopics = [\"#\"]\n";
+    let (_, out, err) = check(source, &[]);
+    assert_eq!(err, "");
+    for part in [
+        "1 forwarder,",
+        "and 1 publication in flight",
+        "waiting for 1 publication at most",
+        "QoS -1    1 rule\n",
+    ] {
+        assert!(out.contains(part), "{part} in {out}");
+    }
 }
 
 #[test]
@@ -85,6 +105,11 @@ fn json_says_the_same() {
     assert_eq!(value["valid"], true);
     assert_eq!(value["links"][0]["listen"], "0.0.0.0:10000");
     assert_eq!(value["upstream"]["username"], "gw");
+    assert_eq!(value["gateway"]["unanswered_max"], 16);
+    let mailbox = json!({
+        "messages_max": 100, "bytes_max": 65_536, "age_max": "1d", "qos0_max": 20
+    });
+    assert_eq!(value["gateway"]["mailbox"], mailbox);
     assert!(!out.contains("hunter2"));
 
     let (is_success, out, err) = check("[gateway]\nid = 0\n", &["--json"]);

@@ -5,9 +5,10 @@ use std::path::Path;
 
 use gateway::config::schema::{self, Preset};
 use gateway::config::{
-    BrokerUrl, Config, ConfigError, LinkConfig, LinkKind, LogFormat, Problem, SerialConfig,
-    UpstreamConfig,
+    BrokerUrl, Config, ConfigError, LinkConfig, LinkKind, LogFormat, MAX_MESSAGE_CEILING, Problem,
+    SerialConfig, UpstreamConfig,
 };
+use shared::frame::frame_len_max;
 use shared::rng::Rng;
 use shared::time::Duration;
 use tempfile::TempDir;
@@ -255,8 +256,14 @@ fn lists_point_at_the_element() {
             &["is no such id", "1 to 65534"],
         );
     }
-    let twice = "[topics.predefined]\n1 = \"a\"\n01 = \"b\"\n";
-    refused(twice, (3, 1), "topics.predefined", &["id 1 is there twice"]);
+    for (key, why) in [
+        ("01", "\"01\" is no such id, write 1"),
+        ("\"+1\"", "\"+1\" is no such id, write 1"),
+        ("007", "\"007\" is no such id, write 7"),
+    ] {
+        let source = format!("[topics.predefined]\n1 = \"a\"\n{key} = \"b\"\n");
+        refused(&source, (3, 1), "topics.predefined", &[why]);
+    }
 }
 
 #[test]
@@ -293,6 +300,24 @@ fn links_do_not_share_what_is_one_of_a_kind() {
     let serial = "[[link]]\nname = \"x\"\ntype = \"serial\"\npath = \"/dev/x\"\n";
     let twice = format!("{serial}{}", serial.replace("\"x\"", "\"y\""));
     refused(&twice, (8, 8), "link[1].path", &["another link"]);
+}
+
+#[test]
+fn a_line_has_room_for_its_largest_frame() {
+    let line = "[[link]]\nname = \"radio\"\ntype = \"serial\"\npath = \"/dev/ttyUSB0\"\n";
+    let frame_len = frame_len_max(1024);
+    let with = |octets| format!("{line}write_queue_bytes = {octets}\n");
+    let wanted = frame_len.to_string();
+    refused(
+        &with(frame_len - 1),
+        (5, 21),
+        "link[0].write_queue_bytes",
+        &["max_message = 1024", &wanted],
+    );
+    parse(&with(frame_len)).unwrap();
+    // The default of the one must go with every value of the other.
+    parse(&format!("{line}max_message = {MAX_MESSAGE_CEILING}\n")).unwrap();
+    parse(&format!("{}max_message = 200\n", with(256))).unwrap();
 }
 
 #[test]
@@ -349,6 +374,35 @@ fn the_upstream_is_checked_as_a_whole() {
         "upstream.ca_file",
         &["/nonexistent/ca.pem", "No such file"],
     );
+}
+
+#[test]
+fn what_is_no_regular_file_is_refused_and_not_waited_for() {
+    let folder = TempDir::new().unwrap();
+    let fifo = folder.path().join("fifo");
+    nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    for (path, why) in [
+        (fifo.to_str().unwrap(), "is no regular file"),
+        ("/dev/null", "is no regular file"),
+        (folder.path().to_str().unwrap(), "is a folder"),
+    ] {
+        for key in ["ca_file", "password_file"] {
+            let source =
+                format!("[upstream]\nurl = \"mqtts://h\"\nusername = \"u\"\n{key} = \"{path}\"\n");
+            let path = path.to_owned();
+            let judged = std::thread::spawn(move || {
+                let place = (4, key.len() + 4);
+                refused(&source, place, &format!("upstream.{key}"), &[&path, why]);
+            });
+            // Bounded, because who opens the pipe waits for ever.
+            let start = std::time::Instant::now();
+            while !judged.is_finished() {
+                assert!(start.elapsed().as_secs() < 10, "{key} waits for a file");
+                std::thread::sleep(std::time::Duration::from_millis(1));
+            }
+            judged.join().unwrap();
+        }
+    }
 }
 
 #[test]

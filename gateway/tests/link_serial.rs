@@ -16,6 +16,7 @@ use shared::frame::{FrameReader, Lead, encode, frame_len_max};
 use tempfile::TempDir;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
+use tracing::subscriber::DefaultGuard;
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -219,9 +220,9 @@ async fn a_line_that_does_not_move_costs_a_bounded_queue() {
         tokio::task::yield_now().await;
     }
     let dropped = handle.counters().dropped(DropReason::QueueFull);
-    let kept = handle.counters().datagrams_out;
+    let kept = SENT as u64 - dropped;
     assert!(dropped > 0);
-    assert_eq!(kept + dropped, SENT as u64);
+    assert!(handle.counters().datagrams_out < kept);
     let stuck = timeout(Duration::from_millis(200), handle.flush()).await;
     assert!(stuck.is_err());
 
@@ -235,21 +236,60 @@ async fn a_line_that_does_not_move_costs_a_bounded_queue() {
         .collect();
     assert!(numbers.is_sorted(), "{numbers:?}");
     assert_eq!(handle.counters().dropped_total(), dropped);
+    assert_eq!(handle.counters().datagrams_out, kept);
+}
+
+#[tokio::test]
+async fn what_a_lost_line_did_not_take_is_dropped_and_not_sent() {
+    const SENT: u64 = 500;
+    let (radio, path) = Radio::new();
+    let (mut handle, _batches) = open(&path);
+    until_up(&handle, true).await;
+    for _ in 0..SENT {
+        handle.send(Peer::Line, &[0x55; 100]);
+        tokio::task::yield_now().await;
+    }
+    let full = handle.counters().dropped(DropReason::QueueFull);
+    assert!(full > 0);
+    drop(radio);
+    until_up(&handle, false).await;
+    timeout(PATIENCE, handle.flush()).await.unwrap();
+    let counters = handle.counters();
+    let lost = counters.dropped(DropReason::LineDown);
+    assert!(lost > 1, "{counters:?}");
+    assert_eq!(counters.datagrams_out + lost + full, SENT);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_rest_of_a_burst_is_summed_up_without_a_further_drop() {
+    let lines = Lines::default();
+    let _guard = lines.listen();
+    for is_up in [false, true] {
+        let (_radio, path) = Radio::new();
+        let path = if is_up { path } else { "/nonexistent".into() };
+        let (mut handle, _batches) = open(&path);
+        until_up(&handle, is_up).await;
+        for _ in 0..100 {
+            handle.send(Peer::Line, &[9; 257]);
+        }
+        assert!(!lines.text().contains("more of"));
+        // The interval of the summaries, and the longest pause of a task without a device.
+        tokio::time::sleep(Duration::from_secs(16)).await;
+        let text = lines.text();
+        assert!(text.contains("… and 95 more of send_oversize"), "{text}");
+        lines.0.lock().unwrap().clear();
+    }
 }
 
 #[tokio::test]
 async fn an_absent_device_is_told_once() {
     let lines = Lines::default();
-    let sink = lines.clone();
-    let subscriber = tracing_subscriber::fmt()
-        .with_ansi(false)
-        .with_writer(move || sink.clone());
-    let _guard = tracing::subscriber::set_default(subscriber.finish());
+    let _guard = lines.listen();
     let (handle, _batches) = open(Path::new("/nonexistent/ttyUSB0"));
     // Time for attempts after 0, 0.1, 0.3 and 0.7 s.
     tokio::time::sleep(Duration::from_secs(1)).await;
     assert!(!handle.is_up());
-    let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+    let text = lines.text();
     assert_eq!(text.lines().count(), 1, "{text}");
     for part in [
         "link=radio",
@@ -262,6 +302,21 @@ async fn an_absent_device_is_told_once() {
 
 #[derive(Clone, Default)]
 struct Lines(Arc<Mutex<Vec<u8>>>);
+
+impl Lines {
+    /// Takes what this thread logs until the guard is dropped.
+    fn listen(&self) -> DefaultGuard {
+        let sink = self.clone();
+        let subscriber = tracing_subscriber::fmt()
+            .with_ansi(false)
+            .with_writer(move || sink.clone());
+        tracing::subscriber::set_default(subscriber.finish())
+    }
+
+    fn text(&self) -> String {
+        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+    }
+}
 
 impl Write for Lines {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {

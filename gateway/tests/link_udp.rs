@@ -1,7 +1,9 @@
 //! UDP links on real sockets, on loopback.
 
 use std::collections::HashSet;
+use std::io::Write;
 use std::net::{SocketAddr, UdpSocket};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use gateway::config::{LinkConfig, LinkKind, UdpConfig};
@@ -10,6 +12,7 @@ use gateway::session::{LinkId, Peer};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
+use tracing::subscriber::DefaultGuard;
 
 const ID: LinkId = LinkId(3);
 
@@ -258,6 +261,67 @@ async fn a_full_queue_drops_the_newest_and_keeps_the_order() {
     let received: Vec<u8> = (0..5).map(|_| receive(&client).0[0]).collect();
     assert_eq!(received, [0, 1, 2, 3, 10]);
     assert_eq!(handle.counters().datagrams_out, 5);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_rest_of_a_burst_is_summed_up_without_a_further_drop() {
+    let lines = Lines::default();
+    let _guard = lines.listen();
+    let (mut handle, _batches, address) = open(config("127.0.0.1:0"));
+    for _ in 0..100 {
+        handle.send(Peer::Socket(address), &[9; 1025]);
+    }
+    assert!(!lines.text().contains("more of"));
+    tokio::time::sleep(Duration::from_secs(11)).await;
+    let text = lines.text();
+    assert!(text.contains("… and 95 more of send_oversize"), "{text}");
+}
+
+#[tokio::test]
+async fn a_queued_datagram_that_the_kernel_refuses_is_counted_and_logged() {
+    let lines = Lines::default();
+    let _guard = lines.listen();
+    let (mut handle, _batches, _) = open(config("127.0.0.1:0"));
+    // Before the runtime has looked at the socket, everything is queued; nobody can be sent
+    // to at port 0.
+    handle.send(Peer::Socket("127.0.0.1:0".parse().unwrap()), &[2, 0x17]);
+    assert_eq!(handle.counters().dropped_total(), 0);
+    timeout(PATIENCE, handle.flush()).await.unwrap();
+    assert_eq!(handle.counters().dropped(DropReason::SendFailed), 1);
+    assert_eq!(handle.counters().datagrams_out, 0);
+    let text = lines.text();
+    for part in ["who=udp/127.0.0.1:0", "reason=\"send_failed\"", "octets=2"] {
+        assert!(text.contains(part), "{part} in {text}");
+    }
+}
+
+#[derive(Clone, Default)]
+struct Lines(Arc<Mutex<Vec<u8>>>);
+
+impl Lines {
+    /// Takes what this thread logs until the guard is dropped.
+    fn listen(&self) -> DefaultGuard {
+        let sink = self.clone();
+        let subscriber = tracing_subscriber::fmt()
+            .with_ansi(false)
+            .with_writer(move || sink.clone());
+        tracing::subscriber::set_default(subscriber.finish())
+    }
+
+    fn text(&self) -> String {
+        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+    }
+}
+
+impl Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
 }
 
 #[tokio::test]

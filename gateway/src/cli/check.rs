@@ -4,7 +4,7 @@ mod keys;
 mod summary;
 
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use serde_json::{Value, json};
@@ -13,6 +13,8 @@ pub use keys::keys_text;
 pub use summary::summary_text;
 
 use crate::config::{Config, ConfigError};
+use crate::driver::check_upstream;
+use crate::upstream::UpstreamConfigError;
 use keys::keys_json;
 use summary::summary_json;
 
@@ -47,7 +49,7 @@ pub fn run(args: &CheckArgs, out: &mut dyn Write, err: &mut dyn Write) -> io::Re
         return Ok(ExitCode::SUCCESS);
     }
     let file = args.file.clone().unwrap_or_default();
-    match (Config::load(&file), args.json) {
+    match (load(&file), args.json) {
         (Ok(config), true) => {
             let mut value = summary_json(&config);
             value["valid"] = json!(true);
@@ -58,7 +60,7 @@ pub fn run(args: &CheckArgs, out: &mut dyn Write, err: &mut dyn Write) -> io::Re
             out.write_all(summary_text(&config).as_bytes())?;
         }
         (Err(error), true) => {
-            out.write_all(pretty(&error_json(&error)).as_bytes())?;
+            out.write_all(pretty(&problems_json(&error)).as_bytes())?;
             return Ok(ExitCode::FAILURE);
         }
         (Err(error), false) => {
@@ -69,9 +71,33 @@ pub fn run(args: &CheckArgs, out: &mut dyn Write, err: &mut dyn Write) -> io::Re
     Ok(ExitCode::SUCCESS)
 }
 
-fn error_json(error: &ConfigError) -> Value {
+/// Reads a file and checks it as far as `sandgrouse run` does before it opens anything.
+fn load(file: &Path) -> Result<Config, CheckError> {
+    let config = Config::load(file)?;
+    check_upstream(&config).map_err(|source| CheckError::Upstream {
+        file: file.to_owned(),
+        source,
+    })?;
+    Ok(config)
+}
+
+/// What is wrong with a configuration.
+#[derive(Debug, thiserror::Error)]
+enum CheckError {
+    /// The file cannot be read, or what stands in it is wrong.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The upstream cannot be started with it.
+    #[error("{}: {source}", file.display())]
+    Upstream {
+        file: PathBuf,
+        source: UpstreamConfigError,
+    },
+}
+
+fn problems_json(error: &CheckError) -> Value {
     let problems: Vec<Value> = match error {
-        ConfigError::Invalid(problems) => problems
+        CheckError::Config(ConfigError::Invalid(problems)) => problems
             .list
             .iter()
             .map(|problem| {
@@ -84,8 +110,13 @@ fn error_json(error: &ConfigError) -> Value {
                 })
             })
             .collect(),
-        ConfigError::Read { path, source } => vec![json!({
+        CheckError::Config(ConfigError::Read { path, source }) => vec![json!({
             "file": path.display().to_string(),
+            "message": source.to_string(),
+        })],
+        CheckError::Upstream { file, source } => vec![json!({
+            "file": file.display().to_string(),
+            "key": "upstream",
             "message": source.to_string(),
         })],
     };

@@ -3,6 +3,7 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
+use shared::frame::frame_len_max;
 use shared::time::Duration;
 
 use super::reader::Section;
@@ -127,6 +128,21 @@ impl LinkKind {
             Self::Serial(_) => SERIAL,
         }
     }
+
+    /// Records what does not go with datagrams of up to `max_message` octets.
+    fn check(&self, max_message: usize, section: &mut Section<'_, '_>) {
+        let Self::Serial(serial) = self else { return };
+        // A frame that never fits the queue would be dropped each time it is sent.
+        let frame_len = frame_len_max(max_message);
+        if serial.write_queue_bytes < frame_len {
+            let why = format!(
+                "{} is too small: a frame of max_message = {max_message} takes up to \
+                 {frame_len} octets; allowed: {frame_len} and more, or a smaller max_message",
+                serial.write_queue_bytes
+            );
+            section.refuse("write_queue_bytes", &why);
+        }
+    }
 }
 
 /// The `type` of UDP links.
@@ -144,9 +160,11 @@ impl LinkConfig {
             _ => LinkKind::Udp(UdpConfig::read(section)?),
         };
         let default = Self::default();
+        let max_message = section.or("max_message", default.max_message);
+        kind.check(max_message, section);
         Some(Self {
             name: name?,
-            max_message: section.or("max_message", default.max_message),
+            max_message,
             t_retry: section.or("t_retry", default.t_retry),
             n_retry: section.or("n_retry", default.n_retry),
             kind,

@@ -254,7 +254,7 @@ pub const KEYS: &[Key] = &[
             "link[].write_queue_bytes",
             integer(256, 16_777_216),
             count(link::DEFAULT_WRITE_QUEUE_BYTES),
-            "Most octets of frames that wait for the line.",
+            "Most octets of frames that wait for the line; one of max_message must fit.",
         ),
     ),
     key(

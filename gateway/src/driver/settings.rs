@@ -10,7 +10,9 @@ use crate::config::{self, Config, LinkKind};
 use crate::session::{
     Forwarders, LinkId, LinkSettings, MailboxLimits, QosMinusOneRule, Senders, Settings,
 };
-use crate::upstream::{ClientIdentity, Secret, TlsConfig, UpstreamConfig};
+use crate::upstream::{
+    ClientIdentity, Secret, TlsConfig, UpstreamConfig, UpstreamConfigError, tls,
+};
 
 /// The downlink publications the broker may send before it waits for answers: all that MQTT
 /// can number. The engine bounds by itself how many it leaves unanswered.
@@ -91,6 +93,17 @@ fn minus_one(config: &Config, rule: &config::QosMinusOneRule) -> QosMinusOneRule
     }
 }
 
+/// Checks the upstream's settings as a start does, without a broker: its bounds, and what is
+/// in the files of certificates and keys.
+pub(crate) fn check_upstream(config: &Config) -> Result<(), UpstreamConfigError> {
+    let upstream = upstream(config, None);
+    upstream.validate()?;
+    if let Some(files) = &upstream.tls {
+        tls::client_config(files)?;
+    }
+    Ok(())
+}
+
 /// Returns the upstream's settings: the configured broker, or the embedded one at `embedded`.
 pub(super) fn upstream(config: &Config, embedded: Option<SocketAddr>) -> UpstreamConfig {
     let client_id = &config.gateway.client_id;
@@ -104,7 +117,7 @@ pub(super) fn upstream(config: &Config, embedded: Option<SocketAddr>) -> Upstrea
         return own(address.ip().to_string(), address.port());
     };
     UpstreamConfig {
-        tls: upstream.url.tls.then(|| tls(upstream)),
+        tls: upstream.url.tls.then(|| tls_files(upstream)),
         username: upstream.username.clone(),
         password: upstream
             .password
@@ -125,7 +138,7 @@ pub(super) fn upstream(config: &Config, embedded: Option<SocketAddr>) -> Upstrea
     }
 }
 
-fn tls(upstream: &config::UpstreamConfig) -> TlsConfig {
+fn tls_files(upstream: &config::UpstreamConfig) -> TlsConfig {
     TlsConfig {
         ca_file: upstream.ca_file.clone(),
         client: upstream

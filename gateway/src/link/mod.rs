@@ -6,6 +6,7 @@
 //! reason and writes at a bounded rate.
 
 mod clock;
+mod drops;
 mod error;
 mod kernel;
 mod pool;
@@ -25,6 +26,7 @@ pub use stats::{DropReason, LinkCounters};
 
 use crate::config::{LinkConfig, LinkKind};
 use crate::session::{Binding, LinkId, Peer};
+use drops::Drops;
 use serial::SerialSender;
 use stats::LinkStats;
 use udp::UdpSender;
@@ -57,6 +59,7 @@ pub fn open(
         id,
         name: name.clone(),
         max_message: config.max_message,
+        drops: Arc::new(Drops::new(stats.clone())),
         stats: stats.clone(),
         inbound,
     };
@@ -173,6 +176,7 @@ struct Link {
     name: Arc<str>,
     max_message: usize,
     stats: Arc<LinkStats>,
+    drops: Arc<Drops>,
     inbound: mpsc::Sender<Batch>,
 }
 

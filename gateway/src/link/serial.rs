@@ -8,34 +8,29 @@
 //!     +------ not there yet: wait 0.1 s, 0.2 s … 5 s -------+
 //! ```
 
+mod line;
 mod task;
 mod trouble;
+mod writer;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use bytes::Bytes;
 use shared::frame::{Lead, encode, frame_len_max};
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::Link;
-use super::clock::Clock;
+use super::drops::Drops;
 use super::pool::Pool;
-use super::stats::{DropReason, LinkStats};
+use super::stats::DropReason;
 use crate::config::SerialConfig;
-use crate::drop_log::DropLog;
 use crate::session::Peer;
+use line::{Frame, Line};
 use task::Task;
 
 /// Starts the task that opens the device, serves it, and opens it again.
 pub(super) fn open(link: Link, config: &SerialConfig) -> SerialSender {
-    let line = Arc::new(Line {
-        stats: link.stats.clone(),
-        is_up: AtomicBool::new(false),
-        backlog: AtomicUsize::new(0),
-        emptied: Notify::new(),
-    });
+    let line = Arc::new(Line::new(link.stats.clone()));
     // The octets are bounded by `write_queue_bytes`, and with them the frames.
     let (queue, queued) = mpsc::unbounded_channel();
     SerialSender {
@@ -45,8 +40,7 @@ pub(super) fn open(link: Link, config: &SerialConfig) -> SerialSender {
         frame: vec![0; frame_len_max(link.max_message)],
         queue,
         pool: Pool::default(),
-        clock: Clock::start(),
-        drops: DropLog::default(),
+        drops: link.drops.clone(),
         line: line.clone(),
         _task: AbortOnDropHandle::new(tokio::spawn(Task::new(link, config, line, queued).run())),
     }
@@ -59,24 +53,17 @@ pub(super) struct SerialSender {
     max_message: usize,
     queue_bytes_max: usize,
     frame: Vec<u8>,
-    queue: mpsc::UnboundedSender<Bytes>,
+    queue: mpsc::UnboundedSender<Frame>,
     pool: Pool,
-    clock: Clock,
-    drops: DropLog,
+    drops: Arc<Drops>,
     line: Arc<Line>,
     _task: AbortOnDropHandle<()>,
 }
 
 impl SerialSender {
     pub(super) fn send(&mut self, peer: Peer, datagram: &[u8]) {
-        match self.try_send(peer, datagram) {
-            Ok(()) => {}
-            Err(reason) => {
-                self.line.stats.dropped(reason, 1);
-                let now = self.clock.now();
-                self.drops
-                    .warn(now, reason.name(), &self.name, datagram.len());
-            }
+        if let Err(reason) = self.try_send(peer, datagram) {
+            self.drops.dropped(reason, &self.name, datagram.len());
         }
     }
 
@@ -85,7 +72,7 @@ impl SerialSender {
     }
 
     pub(super) fn is_up(&self) -> bool {
-        self.line.is_up.load(Ordering::Acquire)
+        self.line.time_up().is_some()
     }
 
     fn try_send(&mut self, peer: Peer, datagram: &[u8]) -> Result<(), DropReason> {
@@ -97,10 +84,10 @@ impl SerialSender {
         }
         // What waited for a device to come back would be old news when it does; the
         // protocol's own retries are not.
-        if !self.is_up() {
+        let Some(time_up) = self.line.time_up() else {
             return Err(DropReason::LineDown);
-        }
-        let waiting = self.line.backlog.load(Ordering::Acquire);
+        };
+        let waiting = self.line.backlog();
         // A line that was quiet may have caught stray octets: they must not spoil this frame.
         let lead = if waiting == 0 {
             Lead::Delimiter
@@ -111,33 +98,8 @@ impl SerialSender {
         if waiting + len > self.queue_bytes_max {
             return Err(DropReason::QueueFull);
         }
-        let frame = self.pool.copy(&self.frame[..len]);
-        self.line.backlog.fetch_add(len, Ordering::AcqRel);
-        self.queue.send(frame).map_err(|_| DropReason::LineDown)?;
-        // Counted when queued: the octets on the line are counted as they go.
-        self.line.stats.sent(datagram.len(), 0);
-        Ok(())
-    }
-}
-
-/// What both ends of the link know of the line.
-#[derive(Debug)]
-struct Line {
-    stats: Arc<LinkStats>,
-    is_up: AtomicBool,
-    /// The octets of frames that are queued or being written.
-    backlog: AtomicUsize,
-    emptied: Notify,
-}
-
-impl Line {
-    async fn flush(&self) {
-        loop {
-            let emptied = self.emptied.notified();
-            if self.backlog.load(Ordering::Acquire) == 0 {
-                return;
-            }
-            emptied.await;
-        }
+        let octets = self.pool.copy(&self.frame[..len]);
+        let frame = Frame::new(octets, datagram.len(), time_up, self.line.clone());
+        self.queue.send(frame).map_err(|_| DropReason::LineDown)
     }
 }

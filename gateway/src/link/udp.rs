@@ -16,13 +16,12 @@ use tokio::sync::{Notify, mpsc};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::Link;
-use super::clock::Clock;
+use super::drops::Drops;
 use super::error::LinkError;
 use super::pool::Pool;
 use super::replies::Replies;
 use super::stats::{DropReason, LinkStats};
 use crate::config::UdpConfig;
-use crate::drop_log::DropLog;
 use crate::session::Peer;
 use reader::Reader;
 use socket::{bind, granted_receive_buffer, prepare};
@@ -47,15 +46,21 @@ pub(super) fn open(link: Link, config: &UdpConfig) -> Result<UdpSender, LinkErro
         socket,
     });
     let (queue, queued) = mpsc::channel(config.send_queue_max);
+    let (name, drops) = (link.name.clone(), link.drops.clone());
+    let writer = Writer {
+        name: name.clone(),
+        port: port.clone(),
+        drops: drops.clone(),
+        queued,
+    };
     let sender = UdpSender {
-        name: link.name.clone(),
+        name,
         max_message: link.max_message,
         queue,
         pool: Pool::default(),
-        clock: Clock::start(),
-        drops: DropLog::default(),
+        drops,
         _reader: AbortOnDropHandle::new(tokio::spawn(Reader::new(link, port.clone()).run())),
-        _writer: AbortOnDropHandle::new(tokio::spawn(write_queued(port.clone(), queued))),
+        _writer: AbortOnDropHandle::new(tokio::spawn(writer.run())),
         port,
     };
     Ok(sender)
@@ -69,8 +74,7 @@ pub(super) struct UdpSender {
     port: Arc<Port>,
     queue: mpsc::Sender<(SocketAddr, Bytes)>,
     pool: Pool,
-    clock: Clock,
-    drops: DropLog,
+    drops: Arc<Drops>,
     _reader: AbortOnDropHandle<()>,
     _writer: AbortOnDropHandle<()>,
 }
@@ -78,7 +82,7 @@ pub(super) struct UdpSender {
 impl UdpSender {
     pub(super) fn send(&mut self, peer: Peer, datagram: &[u8]) {
         let Peer::Socket(to) = peer else {
-            return self.dropped(DropReason::NoSuchPeer, &self.name.clone(), datagram);
+            return self.dropped(DropReason::NoSuchPeer, &self.name, datagram);
         };
         if datagram.len() > self.max_message {
             return self.dropped(DropReason::SendOversize, &to, datagram);
@@ -114,11 +118,9 @@ impl UdpSender {
         place.send((to, self.pool.copy(datagram)));
     }
 
-    fn dropped(&mut self, reason: DropReason, who: &dyn std::fmt::Display, datagram: &[u8]) {
-        self.port.stats.dropped(reason, 1);
-        let now = self.clock.now();
+    fn dropped(&self, reason: DropReason, who: &dyn std::fmt::Display, datagram: &[u8]) {
         let who = format_args!("{}/{who}", self.name);
-        self.drops.warn(now, reason.name(), who, datagram.len());
+        self.drops.dropped(reason, who, datagram.len());
     }
 }
 
@@ -191,25 +193,36 @@ impl Port {
     }
 }
 
-/// Sends what the driver could not send at once, in order.
-async fn write_queued(port: Arc<Port>, mut queued: mpsc::Receiver<(SocketAddr, Bytes)>) {
-    while let Some((to, datagram)) = queued.recv().await {
-        loop {
-            match port.try_send(to, &datagram) {
-                Ok(()) => break,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    if port.socket.writable().await.is_err() {
-                        return;
-                    }
-                }
-                Err(_) => {
-                    port.stats.dropped(DropReason::SendFailed, 1);
-                    break;
-                }
+/// The task that sends what the driver could not send at once, in order.
+struct Writer {
+    name: Arc<str>,
+    port: Arc<Port>,
+    drops: Arc<Drops>,
+    queued: mpsc::Receiver<(SocketAddr, Bytes)>,
+}
+
+impl Writer {
+    async fn run(mut self) {
+        while let Some((to, datagram)) = self.queued.recv().await {
+            if self.send(to, &datagram).await.is_err() {
+                let who = format_args!("{}/{to}", self.name);
+                self.drops
+                    .dropped(DropReason::SendFailed, who, datagram.len());
+            }
+            if self.port.backlog.fetch_sub(1, Ordering::AcqRel) == 1 {
+                self.port.emptied.notify_waiters();
             }
         }
-        if port.backlog.fetch_sub(1, Ordering::AcqRel) == 1 {
-            port.emptied.notify_waiters();
+    }
+
+    async fn send(&self, to: SocketAddr, datagram: &[u8]) -> io::Result<()> {
+        loop {
+            match self.port.try_send(to, datagram) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.port.socket.writable().await?;
+                }
+                result => return result,
+            }
         }
     }
 }

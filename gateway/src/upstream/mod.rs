@@ -25,7 +25,7 @@ mod mqtt;
 mod stats;
 mod subscriptions;
 mod task;
-mod tls;
+pub(crate) mod tls;
 
 use std::future::Future;
 use std::time::Duration;

@@ -10,7 +10,7 @@ use tokio_rustls::rustls::{ClientConfig, RootCertStore, crypto};
 use super::config::{TlsConfig, UpstreamConfigError};
 
 /// Builds what rustls needs from the files named in `config`.
-pub(super) fn client_config(config: &TlsConfig) -> Result<Arc<ClientConfig>, UpstreamConfigError> {
+pub(crate) fn client_config(config: &TlsConfig) -> Result<Arc<ClientConfig>, UpstreamConfigError> {
     let roots = match &config.ca_file {
         Some(path) => roots_of(path)?,
         None => system_roots()?,

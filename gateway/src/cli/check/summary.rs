@@ -17,21 +17,26 @@ pub fn summary_text(config: &Config) -> String {
     }
     line(&mut text, "upstream", &upstream_text(config));
     let nodes = format!(
-        "up to {}, each with {} topics, {} subscriptions and {} publications in flight",
+        "up to {}, each with {}, {} and {} in flight",
         gateway.clients_max,
-        gateway.topics_per_node_max,
-        gateway.subscriptions_per_node_max,
-        gateway.publish_window,
+        counted(gateway.topics_per_node_max, "topic"),
+        counted(gateway.subscriptions_per_node_max, "subscription"),
+        counted(gateway.publish_window, "publication"),
     );
     line(&mut text, "nodes", &nodes);
     let kept = format!(
-        "{} publications, {} octets, {} of them at QoS 0, for {}",
-        mailbox.messages_max,
-        mailbox.bytes_max,
+        "{}, {}, {} of them at QoS 0, for {}",
+        counted(mailbox.messages_max, "publication"),
+        counted(mailbox.bytes_max, "octet"),
         mailbox.qos0_max,
         format_duration(mailbox.age_max),
     );
     line(&mut text, "mailbox", &kept);
+    let unanswered = format!(
+        "the broker is kept waiting for {} at most",
+        counted(gateway.unanswered_max, "publication")
+    );
+    line(&mut text, "downlink", &unanswered);
     let topics = match config.topics.predefined.len() {
         0 => "none pre-defined".to_owned(),
         count => format!("{count} pre-defined"),
@@ -39,10 +44,16 @@ pub fn summary_text(config: &Config) -> String {
     line(&mut text, "topics", &topics);
     let rules = match config.qos_minus_one.len() {
         0 => "nobody".to_owned(),
-        count => format!("{count} rules"),
+        count => counted(count, "rule"),
     };
     line(&mut text, "QoS -1", &rules);
     text
+}
+
+/// Returns a number of things, one or several.
+fn counted(count: usize, thing: &str) -> String {
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{count} {thing}{plural}")
 }
 
 fn line(text: &mut String, name: &str, value: &str) {
@@ -54,9 +65,12 @@ fn link_text(link: &LinkConfig) -> String {
     let _ = match &link.kind {
         LinkKind::Udp(udp) => write!(
             text,
-            "UDP on {}, {} forwarders, receive buffer {}",
+            "UDP on {}, {}, receive buffer {}",
             udp.listen,
-            udp.forwarders.len(),
+            match udp.forwarders.len() {
+                0 => "no forwarders".to_owned(),
+                count => counted(count, "forwarder"),
+            },
             udp.receive_buffer_bytes
         ),
         LinkKind::Serial(serial) => {
@@ -70,8 +84,8 @@ fn link_text(link: &LinkConfig) -> String {
     };
     let _ = write!(
         text,
-        ", up to {} octets, T_retry {} x {}",
-        link.max_message,
+        ", up to {}, T_retry {} x {}",
+        counted(link.max_message, "octet"),
         format_duration(link.t_retry),
         link.n_retry
     );
@@ -84,18 +98,19 @@ fn upstream_text(config: &Config) -> String {
     };
     let user = upstream.username.as_deref();
     format!(
-        "{} as {}, {}, session kept for {}, queue of {} publications and {} octets",
+        "{} as {}, {}, session kept for {}, queue of {} and {}",
         upstream.url,
         config.gateway.client_id,
         user.map_or("without a user".to_owned(), |user| format!("user {user}")),
         format_duration(upstream.session_expiry),
-        upstream.queue_len_max,
-        upstream.queue_bytes_max,
+        counted(upstream.queue_len_max, "publication"),
+        counted(upstream.queue_bytes_max, "octet"),
     )
 }
 
 pub(super) fn summary_json(config: &Config) -> Value {
     let gateway = &config.gateway;
+    let mailbox = &gateway.mailbox;
     let links: Vec<Value> = config.links.iter().map(link_json).collect();
     let upstream = config.upstream.as_ref().map(|upstream| {
         json!({
@@ -123,6 +138,12 @@ pub(super) fn summary_json(config: &Config) -> Value {
             "publish_window": gateway.publish_window,
             "dedup_qos1": gateway.dedup_qos1,
             "unanswered_max": gateway.unanswered_max,
+            "mailbox": {
+                "messages_max": mailbox.messages_max,
+                "bytes_max": mailbox.bytes_max,
+                "age_max": format_duration(mailbox.age_max),
+                "qos0_max": mailbox.qos0_max,
+            },
         },
         "predefined_topics": config.topics.predefined.len(),
         "qos_minus_one_rules": config.qos_minus_one.len(),

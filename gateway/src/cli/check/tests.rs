@@ -7,6 +7,9 @@ fn check(source: &str, args: &[&str]) -> (bool, String, String) {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("gateway.toml");
     std::fs::write(&file, source).unwrap();
+    let authority = rcgen::generate_simple_self_signed(["ca.example".to_owned()]).unwrap();
+    std::fs::write(folder.path().join("ca.pem"), authority.cert.pem()).unwrap();
+    std::fs::write(folder.path().join("ca.key"), "no certificate").unwrap();
     let args = CheckArgs {
         file: Some(file),
         json: args.contains(&"--json"),
@@ -21,7 +24,8 @@ fn check(source: &str, args: &[&str]) -> (bool, String, String) {
 }
 
 const UPSTREAM: &str = "[upstream]\nurl = \"mqtts://broker.example\"\n\
-                        username = \"gw\"\npassword = \"hunter2\"\n";
+                        username = \"gw\"\npassword = \"hunter2\"\n\
+                        ca_file = \"ca.pem\"\n";
 
 #[test]
 fn a_valid_file_is_summed_up_without_its_password() {
@@ -33,6 +37,8 @@ fn a_valid_file_is_summed_up_without_its_password() {
         "mqtts://broker.example:8883 as sandgrouse, user gw",
         "up to 10000",
         "none pre-defined",
+        "no forwarders",
+        "kept waiting for 16 publications at most",
     ] {
         assert!(out.contains(part), "{part} in {out}");
     }
@@ -47,6 +53,24 @@ fn a_valid_file_is_summed_up_without_its_password() {
 }
 
 #[test]
+fn one_thing_is_not_several() {
+    let source = "[gateway]\npublish_window = 1\nunanswered_max = 1\n\
+                  [[link]]\nname = \"a\"\ntype = \"udp\"\nlisten = \"0.0.0.0:1\"\n\
+                  forwarders = [\"192.0.2.1\"]\n\
+                  [[qos_minus_one.allow]]\nlink = \"a\"\nfrom = [\"192.0.2.1\"]\ntopics = [\"#\"]\n";
+    let (_, out, err) = check(source, &[]);
+    assert_eq!(err, "");
+    for part in [
+        "1 forwarder,",
+        "and 1 publication in flight",
+        "waiting for 1 publication at most",
+        "QoS -1    1 rule\n",
+    ] {
+        assert!(out.contains(part), "{part} in {out}");
+    }
+}
+
+#[test]
 fn an_invalid_file_fails_with_file_line_and_column() {
     let (is_success, out, err) = check("[gateway]\nid = 0\n", &[]);
     assert!(!is_success);
@@ -58,6 +82,22 @@ fn an_invalid_file_fails_with_file_line_and_column() {
 }
 
 #[test]
+fn what_the_upstream_cannot_start_with_is_not_valid() {
+    let source = UPSTREAM.replace("ca.pem", "ca.key");
+    let (is_success, out, err) = check(&source, &[]);
+    assert!(!is_success);
+    assert_eq!(out, "");
+    for part in ["gateway.toml: upstream tls", "ca.key: holds no certificate"] {
+        assert!(err.contains(part), "{part} in {err}");
+    }
+    let (is_success, out, _) = check(&source, &["--json"]);
+    let value: Value = serde_json::from_str(&out).unwrap();
+    assert!(!is_success);
+    assert_eq!(value["valid"], false);
+    assert_eq!(value["problems"][0]["key"], "upstream");
+}
+
+#[test]
 fn json_says_the_same() {
     let (is_success, out, _) = check(UPSTREAM, &["--json"]);
     let value: Value = serde_json::from_str(&out).unwrap();
@@ -65,6 +105,11 @@ fn json_says_the_same() {
     assert_eq!(value["valid"], true);
     assert_eq!(value["links"][0]["listen"], "0.0.0.0:10000");
     assert_eq!(value["upstream"]["username"], "gw");
+    assert_eq!(value["gateway"]["unanswered_max"], 16);
+    let mailbox = json!({
+        "messages_max": 100, "bytes_max": 65_536, "age_max": "1d", "qos0_max": 20
+    });
+    assert_eq!(value["gateway"]["mailbox"], mailbox);
     assert!(!out.contains("hunter2"));
 
     let (is_success, out, err) = check("[gateway]\nid = 0\n", &["--json"]);

@@ -1,6 +1,7 @@
 //! From TOML to a value, by the rule of its key.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
@@ -128,28 +129,33 @@ fn predefined_topics(value: &Spanned<DeValue<'_>>) -> Result<Value, Broken> {
         why: None,
     };
     let table = value.get_ref().as_table().ok_or(whole)?;
-    // In the order of the document: of two keys the later one is at fault.
+    // In the order of the document: of several faults the first one is told.
     let mut entries: Vec<_> = table.iter().collect();
     entries.sort_by_key(|(key, _)| key.span().start);
     let mut topics = BTreeMap::new();
     for (key, name) in entries {
-        let id = key.get_ref().parse::<u16>().ok();
-        let id = id.filter(|id| (1..=65_534).contains(id)).ok_or(Broken {
+        let id = topic_id(key.get_ref()).map_err(|why| Broken {
             span: key.span(),
-            why: Some(format!("\"{}\" is no such id", key.get_ref())),
+            why: Some(why),
         })?;
         let topic = topic_name(name.get_ref()).map_err(|why| Broken {
             span: name.span(),
             why: Some(format!("id {id}: {why}")),
         })?;
-        if topics.insert(id, topic).is_some() {
-            return Err(Broken {
-                span: key.span(),
-                why: Some(format!("id {id} is there twice")),
-            });
-        }
+        topics.insert(id, topic);
     }
     Ok(Value::Topics(topics))
+}
+
+/// Reads an id in its one spelling: `parse` alone would take a sign and leading zeros, and
+/// two keys could name one id.
+fn topic_id(text: &str) -> Result<u16, String> {
+    let id = text.parse().ok().filter(|id| (1..=65_534).contains(id));
+    let id: u16 = id.ok_or_else(|| format!("\"{text}\" is no such id"))?;
+    if id.to_string() != text {
+        return Err(format!("\"{text}\" is no such id, write {id}"));
+    }
+    Ok(id)
 }
 
 fn topic_name(value: &DeValue<'_>) -> Result<String, String> {
@@ -159,9 +165,15 @@ fn topic_name(value: &DeValue<'_>) -> Result<String, String> {
 }
 
 fn readable(path: PathBuf) -> Result<PathBuf, String> {
-    match std::fs::File::open(&path) {
-        Ok(_) if path.is_dir() => Err(format!("{} is a folder", path.display())),
-        Ok(_) => Ok(path),
-        Err(error) => Err(format!("{}: {error}", path.display())),
+    let fail = |error: io::Error| format!("{}: {error}", path.display());
+    let kind = std::fs::metadata(&path).map_err(fail)?.file_type();
+    if kind.is_dir() {
+        return Err(format!("{} is a folder", path.display()));
     }
+    // Opening a pipe would wait for who writes to it, and a device may never end.
+    if !kind.is_file() {
+        return Err(format!("{} is no regular file", path.display()));
+    }
+    std::fs::File::open(&path).map_err(fail)?;
+    Ok(path)
 }

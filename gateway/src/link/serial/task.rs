@@ -3,24 +3,22 @@
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use bytes::Bytes;
 use shared::frame::{FrameReader, FrameStats};
-use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
+use tokio::io::{AsyncReadExt, ReadHalf};
 use tokio::sync::mpsc;
 use tokio::time::MissedTickBehavior;
 use tokio_serial::{SerialPortBuilderExt, SerialStream};
 
-use super::super::clock::Clock;
+use super::super::drops::FLUSH_INTERVAL;
 use super::super::pool::Pool;
 use super::super::stats::{DropReason, add};
 use super::super::{Batch, Link};
-use super::Line;
+use super::line::{Frame, Line};
 use super::trouble::Trouble;
+use super::writer::Writer;
 use crate::config::{MAX_MESSAGE_CEILING, SerialConfig};
-use crate::drop_log::DropLog;
 use crate::session::Peer;
 
 /// The task of the link.
@@ -29,11 +27,9 @@ pub(super) struct Task {
     baud: u32,
     link: Link,
     line: Arc<Line>,
-    queued: mpsc::UnboundedReceiver<Bytes>,
+    writer: Writer,
     frames: FrameReader<MAX_MESSAGE_CEILING>,
     pool: Pool,
-    clock: Clock,
-    drops: DropLog,
     /// The pause before the device is opened again.
     pause: Duration,
     /// What was last said of a device that cannot be opened.
@@ -53,18 +49,16 @@ impl Task {
         link: Link,
         config: &SerialConfig,
         line: Arc<Line>,
-        queued: mpsc::UnboundedReceiver<Bytes>,
+        queued: mpsc::UnboundedReceiver<Frame>,
     ) -> Self {
         Self {
             path: config.path.clone(),
             baud: config.baud,
+            writer: Writer::new(link.name.clone(), link.drops.clone(), queued),
             link,
             line,
-            queued,
             frames: FrameReader::new(),
             pool: Pool::default(),
-            clock: Clock::start(),
-            drops: DropLog::default(),
             pause: REOPEN_MIN,
             told: String::new(),
         }
@@ -80,7 +74,8 @@ impl Task {
                 },
                 Err(error) => self.tell_absent(&error),
             }
-            self.drop_queued();
+            self.writer.drop_queued();
+            self.link.drops.flush();
             tokio::select! {
                 () = tokio::time::sleep(self.pause) => {}
                 () = inbound.closed() => return,
@@ -93,7 +88,7 @@ impl Task {
         let port = tokio_serial::new(self.path.to_string_lossy(), self.baud).open_native_async()?;
         let path = self.path.display();
         tracing::info!(link = %self.link.name, %path, baud = self.baud, "line open");
-        add(&self.line.stats.opened, 1);
+        add(&self.link.stats.opened, 1);
         self.told.clear();
         self.frames.reset();
         Ok(port)
@@ -101,23 +96,22 @@ impl Task {
 
     /// Carries datagrams both ways until the line or the driver is gone.
     async fn serve(&mut self, port: SerialStream) -> End {
-        let (mut reader, writer) = tokio::io::split(port);
+        let (mut reader, port) = tokio::io::split(port);
         let octets_before = self.frames.stats().octets;
         let inbound = self.link.inbound.clone();
         let mut ear = Ear {
             link: &self.link,
             frames: &mut self.frames,
             pool: &mut self.pool,
-            clock: self.clock,
-            drops: &mut self.drops,
         };
-        self.line.is_up.store(true, Ordering::Release);
+        self.line.turn();
         let end = tokio::select! {
             end = ear.listen(&mut reader) => end,
-            error = write_queued(writer, &mut self.queued, &self.line) => End::HungUp(error),
+            error = self.writer.write(port) => End::HungUp(error),
             () = inbound.closed() => End::DriverGone,
         };
-        self.line.is_up.store(false, Ordering::Release);
+        self.line.turn();
+        self.writer.drop_queued();
         // A device that opens and gives nothing is no better than an absent one.
         if self.frames.stats().octets > octets_before {
             self.pause = REOPEN_MIN;
@@ -138,19 +132,6 @@ impl Task {
             self.told = trouble;
         }
     }
-
-    /// Drops what was queued for a line that is gone.
-    fn drop_queued(&mut self) {
-        let now = self.clock.now();
-        while let Ok(frame) = self.queued.try_recv() {
-            let frame = InHand::new(frame, &self.line);
-            let reason = DropReason::LineDown;
-            self.line.stats.dropped(reason, 1);
-            let who = &self.link.name;
-            self.drops.warn(now, reason.name(), who, frame.octets.len());
-        }
-        self.drops.flush(now);
-    }
 }
 
 /// The receiving side while the line is open.
@@ -158,8 +139,6 @@ struct Ear<'a> {
     link: &'a Link,
     frames: &'a mut FrameReader<MAX_MESSAGE_CEILING>,
     pool: &'a mut Pool,
-    clock: Clock,
-    drops: &'a mut DropLog,
 }
 
 impl Ear<'_> {
@@ -171,7 +150,7 @@ impl Ear<'_> {
             let read = tokio::select! {
                 read = port.read(&mut bytes) => read,
                 _ = tick.tick() => {
-                    self.drops.flush(self.clock.now());
+                    self.link.drops.flush();
                     continue;
                 }
             };
@@ -227,49 +206,9 @@ impl Ear<'_> {
     }
 
     fn dropped(&mut self, reason: DropReason, octets: usize, count: u64) {
-        self.link.stats.dropped(reason, count);
-        let now = self.clock.now();
         let who = &self.link.name;
-        self.drops.warn_many(now, reason.name(), who, octets, count);
+        self.link.drops.dropped_many(reason, who, octets, count);
     }
-}
-
-/// A frame out of the queue; it counts as waiting until it is dropped, written or not.
-struct InHand<'a> {
-    octets: Bytes,
-    line: &'a Line,
-}
-
-impl<'a> InHand<'a> {
-    const fn new(octets: Bytes, line: &'a Line) -> Self {
-        Self { octets, line }
-    }
-}
-
-impl Drop for InHand<'_> {
-    fn drop(&mut self) {
-        let octets = self.octets.len();
-        if self.line.backlog.fetch_sub(octets, Ordering::AcqRel) == octets {
-            self.line.emptied.notify_waiters();
-        }
-    }
-}
-
-/// Writes frames as fast as the line takes them; returns why it takes no more.
-async fn write_queued(
-    mut port: WriteHalf<SerialStream>,
-    queued: &mut mpsc::UnboundedReceiver<Bytes>,
-    line: &Line,
-) -> io::Error {
-    while let Some(frame) = queued.recv().await {
-        let frame = InHand::new(frame, line);
-        if let Err(error) = port.write_all(&frame.octets).await {
-            return error;
-        }
-        add(&line.stats.line_octets_out, frame.octets.len() as u64);
-    }
-    // The handle is gone; the task is being ended.
-    std::future::pending().await
 }
 
 /// The first pause before a device is opened again.
@@ -278,5 +217,3 @@ const REOPEN_MIN: Duration = Duration::from_millis(100);
 const REOPEN_MAX: Duration = Duration::from_secs(5);
 /// The octets read at once: what a kernel's line buffer holds.
 const READ_LEN: usize = 4096;
-/// The time between two looks for summaries that are due.
-const FLUSH_INTERVAL: Duration = Duration::from_secs(1);

@@ -9,13 +9,12 @@ use quinn_udp::{BATCH_SIZE, RecvMeta};
 use tokio::io::Interest;
 use tokio::time::MissedTickBehavior;
 
-use super::super::clock::Clock;
+use super::super::drops::FLUSH_INTERVAL;
 use super::super::kernel::KernelDrops;
 use super::super::pool::Pool;
 use super::super::stats::DropReason;
 use super::super::{Batch, Link};
 use super::{Port, header_octets};
-use crate::drop_log::DropLog;
 use crate::session::Peer;
 
 /// The task that reads the socket.
@@ -28,8 +27,6 @@ pub(super) struct Reader {
     metas: [RecvMeta; BATCH_SIZE],
     pool: Pool,
     kernel: Option<KernelDrops>,
-    clock: Clock,
-    drops: DropLog,
 }
 
 impl Reader {
@@ -43,15 +40,13 @@ impl Reader {
             metas: [RecvMeta::default(); BATCH_SIZE],
             pool: Pool::default(),
             kernel: kernel.ok(),
-            clock: Clock::start(),
-            drops: DropLog::default(),
             link,
             port,
         }
     }
 
     pub(super) async fn run(mut self) {
-        let mut tick = tokio::time::interval(KERNEL_DROPS_INTERVAL);
+        let mut tick = tokio::time::interval(FLUSH_INTERVAL);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let inbound = self.link.inbound.clone();
         loop {
@@ -59,6 +54,7 @@ impl Reader {
                 received = receive(&self.port, &mut self.slots, &mut self.metas, self.link.max_message + 1) => received,
                 _ = tick.tick() => {
                     self.count_kernel_drops();
+                    self.link.drops.flush();
                     continue;
                 }
                 () = inbound.closed() => return,
@@ -72,7 +68,7 @@ impl Reader {
                 }
                 Err(error) => {
                     // A lasting error comes ten times a second; its lines must not.
-                    if self.drops.record(self.clock.now(), READ_ERROR, 1) {
+                    if self.link.drops.may_write(READ_ERROR) {
                         tracing::warn!(link = %self.link.name, %error, "cannot read the socket");
                     }
                     tokio::time::sleep(READ_ERROR_PAUSE).await;
@@ -110,21 +106,15 @@ impl Reader {
     }
 
     fn dropped(&mut self, reason: DropReason, who: SocketAddr, octets: usize) {
-        self.link.stats.dropped(reason, 1);
         let who = format_args!("{}/{who}", self.link.name);
-        self.drops
-            .warn(self.clock.now(), reason.name(), who, octets);
+        self.link.drops.dropped(reason, who, octets);
     }
 
     fn count_kernel_drops(&mut self) {
-        let now = self.clock.now();
         if let Some(count) = self.kernel.as_mut().and_then(|kernel| kernel.poll().ok()) {
-            let reason = DropReason::KernelBuffer;
-            self.link.stats.dropped(reason, count);
-            let who = &self.link.name;
-            self.drops.warn_many(now, reason.name(), who, 0, count);
+            let (reason, who) = (DropReason::KernelBuffer, &self.link.name);
+            self.link.drops.dropped_many(reason, who, 0, count);
         }
-        self.drops.flush(now);
     }
 }
 
@@ -144,8 +134,6 @@ async fn receive(
     port.socket.async_io(Interest::READABLE, read).await
 }
 
-/// The time between two looks at the kernel's drop counter.
-const KERNEL_DROPS_INTERVAL: Duration = Duration::from_secs(1);
 /// What errors of the socket are counted as in the log.
 const READ_ERROR: &str = "read_error";
 /// The pause after an error of the socket, so that a lasting one does not spin.

@@ -1,25 +1,40 @@
-//! Ephemeral ports, and what the kernel dropped at them.
+//! Free ports, and what the kernel dropped at them.
 
+use std::hash::{BuildHasher, RandomState};
 use std::net::{TcpListener, UdpSocket};
 
 use anyhow::{Context, Result};
 
+/// Where ports are taken from: below the range that Linux gives to sockets that did not ask for
+/// a port. One from that range may be given to somebody else between its choice and its use, or
+/// while a broker is restarted on it.
+const PORTS: std::ops::Range<u16> = 20_000..32_000;
+
 /// Returns a TCP port of the loopback that was free a moment ago.
 ///
 /// # Errors
-/// The system's error where no socket can be bound.
+/// Where no port is free.
 pub fn free_tcp_port() -> Result<u16> {
-    let socket = TcpListener::bind(("127.0.0.1", 0)).context("no free TCP port")?;
-    Ok(socket.local_addr()?.port())
+    free_port(|port| TcpListener::bind(("127.0.0.1", port)).is_ok()).context("no free TCP port")
 }
 
 /// Returns a UDP port of the loopback that was free a moment ago.
 ///
 /// # Errors
-/// The system's error where no socket can be bound.
+/// Where no port is free.
 pub fn free_udp_port() -> Result<u16> {
-    let socket = UdpSocket::bind(("127.0.0.1", 0)).context("no free UDP port")?;
-    Ok(socket.local_addr()?.port())
+    free_port(|port| UdpSocket::bind(("127.0.0.1", port)).is_ok()).context("no free UDP port")
+}
+
+/// Tries the ports in turn from a random one on, so that tests that run at the same time in
+/// other processes try others.
+fn free_port(is_free: impl Fn(u16) -> bool) -> Option<u16> {
+    let start = RandomState::new().hash_one(std::process::id());
+    let len = u64::from(PORTS.end - PORTS.start);
+    (0..len)
+        .filter_map(|step| u16::try_from(start.wrapping_add(step) % len).ok())
+        .map(|offset| PORTS.start + offset)
+        .find(|port| is_free(*port))
 }
 
 /// Returns how many datagrams the kernel dropped because the socket at `port` was full.

@@ -61,7 +61,7 @@ where
 {
     let level = args.log_level.as_deref().filter(|level| !level.is_empty());
     let level = level.unwrap_or(&config.level);
-    let filter = EnvFilter::try_new(level).map_err(|source| LoggingError::Level {
+    let filter = EnvFilter::try_new(directives(level)).map_err(|source| LoggingError::Level {
         level: level.to_owned(),
         source,
     })?;
@@ -73,6 +73,15 @@ where
         LogFormat::Text => Box::new(builder.finish()),
         LogFormat::Json => Box::new(builder.json().flatten_event(true).finish()),
     })
+}
+
+/// Returns the directives for what was asked for: the embedded broker, which tells every
+/// connection, is quieter than the gateway unless it is named.
+fn directives(level: &str) -> String {
+    if matches!(level, "off" | "error") {
+        return level.to_owned();
+    }
+    format!("{},{level}", crate::broker::LOG_DIRECTIVE)
 }
 
 #[cfg(test)]
@@ -90,6 +99,7 @@ mod tests {
             tracing::warn!(octets = 7, "careful");
             tracing::info!("told");
             tracing::debug!("detail");
+            tracing::info!(target: "mqtt5::broker", "chatter");
         });
         String::from_utf8(sink.0.lock().unwrap().clone()).unwrap()
     }
@@ -99,6 +109,7 @@ mod tests {
         let config = LogConfig::default();
         let text = written(&LogArgs::default(), &config);
         assert!(text.contains("told") && !text.contains("detail"), "{text}");
+        assert!(!text.contains("chatter"), "{text}");
         let args = LogArgs {
             log_level: Some("warn".to_owned()),
             log_format: Some(LogFormat::Json),
@@ -121,6 +132,16 @@ mod tests {
         };
         let text = written(&args, &LogConfig::default());
         assert_eq!(text.lines().count(), 3, "{text}");
+    }
+
+    #[test]
+    fn the_embedded_broker_tells_more_where_it_is_named() {
+        let args = LogArgs {
+            log_level: Some("info,mqtt5=info".to_owned()),
+            log_format: None,
+        };
+        let text = written(&args, &LogConfig::default());
+        assert!(text.contains("chatter"), "{text}");
     }
 
     #[test]

@@ -52,7 +52,36 @@ pub fn main() -> ExitCode {
             .map_err(Into::into),
     };
     outcome.unwrap_or_else(|error| {
-        let _ = writeln!(io::stderr(), "sandgrouse: {error:#}");
+        let _ = writeln!(io::stderr(), "sandgrouse: {}", told(&error));
         ExitCode::FAILURE
     })
+}
+
+/// Returns an error with those of its causes that it does not tell itself.
+fn told(error: &anyhow::Error) -> String {
+    let mut text = error.to_string();
+    for cause in error.chain().skip(1).map(ToString::to_string) {
+        if !text.contains(&cause) {
+            text.push_str(": ");
+            text.push_str(&cause);
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::Context as _;
+
+    use super::*;
+
+    #[test]
+    fn causes_are_told_once() {
+        let path = std::path::Path::new("nothere.toml");
+        let missing = crate::config::Config::load(path).unwrap_err();
+        let text = told(&missing.into());
+        assert_eq!(text.matches("No such file").count(), 1, "{text}");
+        let error = Err::<(), _>(io::Error::other("no threads")).context("cannot start");
+        assert_eq!(told(&error.unwrap_err()), "cannot start: no threads");
+    }
 }

@@ -24,7 +24,7 @@ use crate::judge::NodeEnd;
 /// chip = "esp32c3"
 /// port = "/dev/serial/by-id/usb-board-1"
 /// node_id = 1
-/// pins = "radio TX = GPIO21, RX = GPIO20"
+/// pins = "radio TX = GPIO6, RX = GPIO7"
 /// ```
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]

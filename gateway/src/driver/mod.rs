@@ -214,19 +214,16 @@ impl<U: Upstream> Driver<U> {
     /// Takes a batch and what else has arrived by now.
     fn take(&mut self, first: Batch) {
         let now = self.clock.now();
+        let mut batches = 0;
         let mut next = Some(first);
-        for _ in 0..BATCHES_PER_ROUND {
-            let Some(batch) = next.take() else { break };
+        while let Some(batch) = next {
             for (binding, datagram) in batch {
                 self.engine.handle_datagram(now, binding, &datagram);
             }
-            next = self.inbound.try_recv().ok();
-        }
-        // The round is over; the last batch taken is the last one served.
-        if let Some(batch) = next {
-            for (binding, datagram) in batch {
-                self.engine.handle_datagram(now, binding, &datagram);
-            }
+            batches += 1;
+            next = (batches < BATCHES_PER_ROUND)
+                .then(|| self.inbound.try_recv().ok())
+                .flatten();
         }
     }
 

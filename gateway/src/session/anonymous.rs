@@ -21,21 +21,8 @@ impl Engine {
         octets: usize,
     ) {
         if let Some(key) = self.slots.by_binding(&binding) {
-            // D-34: from a connected node it counts as QoS 0.
-            if let Ok(topic) = self.resolve(key, publish.topic) {
-                let payload = Bytes::copy_from_slice(publish.payload);
-                let retain = publish.retain;
-                let qos = QoS::AtMostOnce;
-                self.out.publish(
-                    Publication {
-                        topic,
-                        payload,
-                        qos,
-                        retain,
-                    },
-                    None,
-                );
-            }
+            // D-34: from a connected node it counts as QoS 0; it is not answered even so.
+            let _ = self.publish_unacknowledged(key, publish);
             return;
         }
         let topic: Option<Arc<str>> = match publish.topic {

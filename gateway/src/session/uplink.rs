@@ -47,7 +47,13 @@ impl Engine {
 
     /// Takes a publication of a connected node, at QoS 0, 1 or 2.
     pub(super) fn publish(&mut self, now: Instant, key: SessionKey, publish: &Publish<'_>) {
-        if publish.qos != QoS::AtMostOnce && publish.msg_id == MsgId::NONE {
+        if publish.qos == QoS::AtMostOnce {
+            if let Err(code) = self.publish_unacknowledged(key, publish) {
+                self.answer_publish(key, publish.topic, publish.msg_id, code);
+            }
+            return;
+        }
+        if publish.msg_id == MsgId::NONE {
             // A.19, row 10: without an id there is nothing to acknowledge.
             return self.refuse(key, DropReason::NoMsgId, publish, None);
         }
@@ -59,16 +65,6 @@ impl Engine {
             Ok(topic) => topic,
             Err(code) => return self.answer_publish(key, publish.topic, publish.msg_id, code),
         };
-        let publication = Publication {
-            topic,
-            payload: Bytes::copy_from_slice(publish.payload),
-            qos: publish.qos,
-            retain: publish.retain,
-        };
-        if publish.qos == QoS::AtMostOnce {
-            self.out.publish(publication, None);
-            return;
-        }
         if self.upstream_out(now) {
             // D-36, D-42
             let code = Some(ReturnCode::Congestion);
@@ -79,6 +75,12 @@ impl Engine {
             let code = Some(ReturnCode::Congestion);
             return self.refuse(key, DropReason::Window, publish, code);
         }
+        let publication = Publication {
+            topic,
+            payload: Bytes::copy_from_slice(publish.payload),
+            qos: publish.qos,
+            retain: publish.retain,
+        };
         let id = self.out.publish(publication, Some(key));
         let Some(session) = self.slots.get_mut(key) else {
             return;
@@ -93,6 +95,23 @@ impl Engine {
         });
     }
 
+    /// Hands a publication of a connected node up at QoS 0; the code of the refusal where its
+    /// topic is not known.
+    pub(super) fn publish_unacknowledged(
+        &mut self,
+        key: SessionKey,
+        publish: &Publish<'_>,
+    ) -> Result<(), ReturnCode> {
+        let publication = Publication {
+            topic: self.resolve(key, publish.topic)?,
+            payload: Bytes::copy_from_slice(publish.payload),
+            qos: QoS::AtMostOnce,
+            retain: publish.retain,
+        };
+        self.out.publish(publication, None);
+        Ok(())
+    }
+
     /// Recognises a repetition: one that waits for the broker will be answered (D-39), one at
     /// QoS 2 that was answered is answered again and never published twice (A.19, row 7), not
     /// even where it was slow and PUBREL has overtaken it. So is one at QoS 1 where the settings
@@ -104,9 +123,6 @@ impl Engine {
         publish: &Publish<'_>,
         digest: u64,
     ) -> bool {
-        if publish.qos == QoS::AtMostOnce {
-            return false;
-        }
         let Some(session) = self.slots.get_mut(key) else {
             return true;
         };
@@ -136,7 +152,7 @@ impl Engine {
     }
 
     /// Returns the topic name that a node means, or the code of the refusal.
-    pub(super) fn resolve(&self, key: SessionKey, topic: TopicRef) -> Result<Arc<str>, ReturnCode> {
+    fn resolve(&self, key: SessionKey, topic: TopicRef) -> Result<Arc<str>, ReturnCode> {
         match topic {
             TopicRef::Normal(id) => {
                 let session = self.slots.get(key).ok_or(ReturnCode::InvalidTopicId)?;

@@ -317,8 +317,9 @@ fn supervision_limit(duration_s: u16, link: &LinkSettings, idle_max: Duration) -
     }
     let duration = Duration::from_secs(u64::from(duration_s));
     let tolerance = if duration_s <= 60 { 150 } else { 110 };
-    let retries = link.t_retry.saturating_mul(u64::from(link.n_retry));
-    duration.percent(tolerance).max(duration + retries)
+    duration
+        .percent(tolerance)
+        .max(duration + link.repetitions_span())
 }
 
 #[cfg(test)]

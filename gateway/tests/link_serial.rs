@@ -1,22 +1,23 @@
 //! Serial links on pseudo-terminals, opened by path as a radio is.
 
+mod log_lines;
+
 use std::fs::File;
 use std::io::{Read, Write};
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use gateway::config::{LinkConfig, LinkKind, SerialConfig};
 use gateway::link::{self, Batch, DropReason, LinkHandle};
 use gateway::session::{LinkId, Peer};
+use log_lines::Lines;
 use nix::pty::openpty;
 use nix::sys::termios::{SetArg, cfmakeraw, tcgetattr, tcsetattr};
 use shared::frame::{FrameReader, Lead, encode, frame_len_max};
 use tempfile::TempDir;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
-use tracing::subscriber::DefaultGuard;
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -297,35 +298,6 @@ async fn an_absent_device_is_told_once() {
         "tried again",
     ] {
         assert!(text.contains(part), "{part} in {text}");
-    }
-}
-
-#[derive(Clone, Default)]
-struct Lines(Arc<Mutex<Vec<u8>>>);
-
-impl Lines {
-    /// Takes what this thread logs until the guard is dropped.
-    fn listen(&self) -> DefaultGuard {
-        let sink = self.clone();
-        let subscriber = tracing_subscriber::fmt()
-            .with_ansi(false)
-            .with_writer(move || sink.clone());
-        tracing::subscriber::set_default(subscriber.finish())
-    }
-
-    fn text(&self) -> String {
-        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
-    }
-}
-
-impl Write for Lines {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
     }
 }
 

@@ -1,18 +1,18 @@
 //! UDP links on real sockets, on loopback.
 
+mod log_lines;
+
 use std::collections::HashSet;
-use std::io::Write;
 use std::net::{SocketAddr, UdpSocket};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use gateway::config::{LinkConfig, LinkKind, UdpConfig};
 use gateway::link::{self, Batch, DropReason, LinkError, LinkHandle};
 use gateway::session::{LinkId, Peer};
+use log_lines::Lines;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
-use tracing::subscriber::DefaultGuard;
 
 const ID: LinkId = LinkId(3);
 
@@ -292,35 +292,6 @@ async fn a_queued_datagram_that_the_kernel_refuses_is_counted_and_logged() {
     let text = lines.text();
     for part in ["who=udp/127.0.0.1:0", "reason=\"send_failed\"", "octets=2"] {
         assert!(text.contains(part), "{part} in {text}");
-    }
-}
-
-#[derive(Clone, Default)]
-struct Lines(Arc<Mutex<Vec<u8>>>);
-
-impl Lines {
-    /// Takes what this thread logs until the guard is dropped.
-    fn listen(&self) -> DefaultGuard {
-        let sink = self.clone();
-        let subscriber = tracing_subscriber::fmt()
-            .with_ansi(false)
-            .with_writer(move || sink.clone());
-        tracing::subscriber::set_default(subscriber.finish())
-    }
-
-    fn text(&self) -> String {
-        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
-    }
-}
-
-impl Write for Lines {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
     }
 }
 

@@ -83,6 +83,11 @@ impl Script {
         self.drain();
     }
 
+    /// The broker has taken a publication.
+    pub(super) fn taken(&mut self, id: PublicationId) {
+        self.upstream(UpstreamEvent::Published { id, result: Ok(()) });
+    }
+
     /// Time passes; every deadline on the way is met.
     pub(super) fn wait(&mut self, span: Duration) {
         let end = self.now + span;

@@ -15,10 +15,7 @@ fn nothing_is_acknowledged_before_the_broker_has_it() {
     script.hears_nothing();
     script.wait(Duration::from_secs(5));
     script.hears_nothing();
-    script.upstream(UpstreamEvent::Published {
-        id: sent,
-        result: Ok(()),
-    });
+    script.taken(sent);
     script.hears(NODE, &puback(id, MsgId(16), ACCEPTED));
 }
 
@@ -32,10 +29,7 @@ fn qos_2_is_received_released_completed_and_published_once() {
     let sent = script.publishes("t", "x", QoS::ExactlyOnce);
     script.says(NODE, &message); // repeated while it waits (D-39)
     script.hears_nothing();
-    script.upstream(UpstreamEvent::Published {
-        id: sent,
-        result: Ok(()),
-    });
+    script.taken(sent);
     script.hears(NODE, &Message::PubRec(MsgId(9)));
     script.says(NODE, &message); // PUBREC was lost (A.19, row 7)
     script.hears(NODE, &Message::PubRec(MsgId(9)));
@@ -59,10 +53,7 @@ fn qos_2_survives_a_reconnection_between_pubrec_and_pubrel() {
     script.says(OTHER, &connect("a", false, false));
     script.hears(NODE, &disconnect(None));
     script.hears(OTHER, &connack(ACCEPTED));
-    script.upstream(UpstreamEvent::Published {
-        id: sent,
-        result: Ok(()),
-    });
+    script.taken(sent);
     script.hears(OTHER, &Message::PubRec(MsgId(9)));
     script.says(OTHER, &message);
     script.hears(OTHER, &Message::PubRec(MsgId(9)));
@@ -168,10 +159,7 @@ fn d39_after_our_answer_the_same_id_is_a_new_publication() {
             &publish(TopicRef::Normal(id), "x", QoS::AtLeastOnce, 1),
         );
         let sent = script.publishes("t", "x", QoS::AtLeastOnce);
-        script.upstream(UpstreamEvent::Published {
-            id: sent,
-            result: Ok(()),
-        });
+        script.taken(sent);
         script.hears(NODE, &puback(id, MsgId(1), ACCEPTED));
     }
 }
@@ -220,10 +208,7 @@ fn a_repetition_that_pubrel_has_overtaken_is_not_published_again() {
         };
         script.says(NODE, &message(first_dup, "x"));
         let sent = script.publishes("t", "x", QoS::ExactlyOnce);
-        script.upstream(UpstreamEvent::Published {
-            id: sent,
-            result: Ok(()),
-        });
+        script.taken(sent);
         script.hears(NODE, &Message::PubRec(MsgId(9)));
         script.says(NODE, &Message::PubRel(MsgId(9)));
         script.hears(NODE, &Message::PubComp(MsgId(9)));
@@ -248,10 +233,7 @@ fn a_node_that_never_releases_may_still_publish() {
         let message = publish(TopicRef::Normal(id), "x", QoS::ExactlyOnce, n);
         script.says(NODE, &message);
         let sent = script.publishes("t", "x", QoS::ExactlyOnce);
-        script.upstream(UpstreamEvent::Published {
-            id: sent,
-            result: Ok(()),
-        });
+        script.taken(sent);
         script.hears(NODE, &Message::PubRec(MsgId(n)));
     }
     assert_eq!(script.drops(), []);
@@ -548,10 +530,7 @@ fn d39_repetitions_at_qos_1_are_answered_only_where_that_is_asked_for() {
     });
     script.says(NODE, &first);
     let sent = script.publishes("t", "x", QoS::AtLeastOnce);
-    script.upstream(UpstreamEvent::Published {
-        id: sent,
-        result: Ok(()),
-    });
+    script.taken(sent);
     script.hears(NODE, &puback(id, MsgId(1), ACCEPTED));
     script.says(NODE, &repetition);
     script.hears(NODE, &puback(id, MsgId(1), ACCEPTED));
@@ -559,10 +538,7 @@ fn d39_repetitions_at_qos_1_are_answered_only_where_that_is_asked_for() {
     // DUP = 0, another payload, or too late: something new.
     script.says(NODE, &first);
     let sent = script.publishes("t", "x", QoS::AtLeastOnce);
-    script.upstream(UpstreamEvent::Published {
-        id: sent,
-        result: Ok(()),
-    });
+    script.taken(sent);
     script.hears(NODE, &puback(id, MsgId(1), ACCEPTED));
     let other = Message::Publish(Publish {
         dup: true,
@@ -571,10 +547,7 @@ fn d39_repetitions_at_qos_1_are_answered_only_where_that_is_asked_for() {
     });
     script.says(NODE, &other);
     let sent = script.publishes("t", "y", QoS::AtLeastOnce);
-    script.upstream(UpstreamEvent::Published {
-        id: sent,
-        result: Ok(()),
-    });
+    script.taken(sent);
     script.hears(NODE, &puback(id, MsgId(1), ACCEPTED));
     script.wait(Duration::from_secs(31));
     script.says(NODE, &other);

@@ -122,10 +122,7 @@ fn d26_a_sleeper_may_publish_and_is_still_asleep() {
         &publish(TopicRef::Normal(id), "x", QoS::AtLeastOnce, 1),
     );
     let sent = script.publishes("up", "x", QoS::AtLeastOnce);
-    script.upstream(UpstreamEvent::Published {
-        id: sent,
-        result: Ok(()),
-    });
+    script.taken(sent);
     script.hears(NODE, &puback(id, MsgId(1), ACCEPTED));
     script.delivery(0, "down", "y", QoS::AtMostOnce);
     script.hears_nothing();

@@ -6,8 +6,8 @@ use std::net::SocketAddr;
 use bytes::Bytes;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use gateway::session::{
-    Binding, DeliveryId, Engine, LinkId, Output, Peer, Publication, Settings, UpstreamEvent,
-    UpstreamRequest,
+    Binding, Delivery, DeliveryId, Engine, LinkId, Output, Peer, Publication, Settings,
+    UpstreamEvent, UpstreamRequest,
 };
 use shared::rng::Rng;
 use shared::time::Instant;
@@ -150,11 +150,12 @@ fn publish_down(c: &mut Criterion) {
                 retain: false,
             };
             let id = Some(DeliveryId(count));
-            engine.handle_upstream(now, UpstreamEvent::Delivery { id, publication });
+            engine.handle_upstream(now, UpstreamEvent::Delivery(Delivery::new(id, publication)));
             drain(&mut engine, |engine, output| {
                 let Output::Transmit {
                     binding,
                     datagram: sent,
+                    ..
                 } = output
                 else {
                     return;

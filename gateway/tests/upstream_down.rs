@@ -6,7 +6,9 @@ mod upstream_engine;
 use std::time::Duration;
 
 use fake_broker::{FakeBroker, Script};
-use gateway::session::{DeliveryId, Publication, Refusal, UpstreamEvent, UpstreamRequest};
+use gateway::session::{
+    Delivery, DeliveryId, Publication, Refusal, UpstreamEvent, UpstreamRequest,
+};
 use gateway::upstream::UpstreamConfig;
 use rumqttc::v5::mqttbytes::QoS as MqttQos;
 use rumqttc::v5::mqttbytes::v5::{Packet, PubRel, RetainForwardRule, SubscribeReasonCode};
@@ -27,7 +29,9 @@ fn deliveries(events: &[UpstreamEvent]) -> Vec<(Option<DeliveryId>, Publication)
     events
         .iter()
         .filter_map(|event| match event {
-            UpstreamEvent::Delivery { id, publication } => Some((*id, publication.clone())),
+            UpstreamEvent::Delivery(Delivery {
+                id, publication, ..
+            }) => Some((*id, publication.clone())),
             _ => None,
         })
         .collect()

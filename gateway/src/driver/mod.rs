@@ -238,7 +238,14 @@ impl<U: Upstream> Driver<U> {
         let now = self.clock.now();
         while let Some(output) = self.engine.poll_output() {
             match output {
-                Output::Transmit { binding, datagram } => self.transmit(binding, &datagram),
+                Output::Transmit {
+                    binding, datagram, ..
+                } => self.transmit(binding, &datagram),
+                Output::Broadcast {
+                    link,
+                    radius,
+                    datagram,
+                } => self.broadcast(link, radius, &datagram),
                 Output::Upstream(request) => {
                     if let Err(request) = self.upstream.request(request) {
                         self.engine.handle_not_taken(&request);
@@ -253,6 +260,12 @@ impl<U: Upstream> Driver<U> {
     fn transmit(&mut self, binding: crate::session::Binding, datagram: &Bytes) {
         if let Some(link) = self.links.get_mut(usize::from(binding.link.0)) {
             link.send(binding.peer, datagram);
+        }
+    }
+
+    fn broadcast(&mut self, link: LinkId, radius: u8, datagram: &Bytes) {
+        if let Some(link) = self.links.get_mut(usize::from(link.0)) {
+            link.broadcast(radius, datagram);
         }
     }
 

@@ -41,6 +41,7 @@ pub(super) fn engine(config: &Config) -> Settings {
             bytes_max: gateway.mailbox.bytes_max,
             age_max: gateway.mailbox.age_max,
             qos0_max: gateway.mailbox.qos0_max,
+            ..MailboxLimits::default()
         },
         unanswered_max: gateway.unanswered_max,
         predefined: config
@@ -55,6 +56,7 @@ pub(super) fn engine(config: &Config) -> Settings {
             .iter()
             .map(|rule| minus_one(config, rule))
             .collect(),
+        ..Settings::default()
     }
 }
 
@@ -67,6 +69,7 @@ fn link(link: &config::LinkConfig) -> LinkSettings {
             LinkKind::Udp(udp) => Forwarders::Listed(udp.forwarders.clone()),
             LinkKind::Serial(_) => Forwarders::Anyone,
         },
+        ..LinkSettings::default()
     }
 }
 

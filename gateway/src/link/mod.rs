@@ -96,6 +96,15 @@ impl LinkHandle {
         }
     }
 
+    /// Sends a datagram to everyone on the link. A line is shared by all who listen; a socket
+    /// without a group has nobody to send it to.
+    pub fn broadcast(&mut self, _radius: u8, datagram: &[u8]) {
+        match &mut self.sender {
+            Sender::Udp(_) => {}
+            Sender::Serial(serial) => serial.send(Peer::Line, datagram),
+        }
+    }
+
     /// Waits until nothing is queued any more, for an orderly end. It may take for ever on a
     /// line that does not move; the caller sets the limit.
     ///

@@ -10,7 +10,7 @@ use shared::wire::{FORWARD_OVERHEAD, Message, MsgId, Publish, QoS, Register, Top
 use super::engine::Engine;
 use super::mailbox::Letter;
 use super::output::DropReason;
-use super::port::{DeliveryId, Publication};
+use super::port::Delivery;
 use super::slots::SessionKey;
 use super::state::{InFlight, Session, Stage, State};
 use super::topic_table::Standing;
@@ -25,12 +25,12 @@ enum Naming {
 
 impl Engine {
     /// Puts a publication from the broker into the mailboxes of those who want it.
-    pub(super) fn deliver(
-        &mut self,
-        now: Instant,
-        id: Option<DeliveryId>,
-        mut publication: Publication,
-    ) {
+    pub(super) fn deliver(&mut self, now: Instant, delivery: Delivery) {
+        let Delivery {
+            id,
+            mut publication,
+            ..
+        } = delivery;
         // Retained messages come because someone has just subscribed, and are for nobody else.
         let takers = if publication.retain {
             self.take_wishes(now, &publication.topic)

@@ -8,7 +8,7 @@ use shared::time::Instant;
 use shared::wire::{Disconnect, Forward, GwInfo, Message, MsgId, PingReq, QoS};
 
 use super::output::{DropReason, Notice, Output, Outputs, Stats};
-use super::port::{Binding, Peer, UpstreamEvent, UpstreamRequest};
+use super::port::{Binding, LinkEvent, LinkId, Peer, UpstreamEvent, UpstreamRequest};
 use super::rate::{Answers, Buckets};
 use super::settings::Settings;
 use super::slots::{SessionKey, Slots, TimerOwner, Timers};
@@ -43,6 +43,8 @@ pub struct Engine {
     pub(super) searches: Answers<Binding>,
     pub(super) anonymous: Buckets<(usize, Peer, Option<shared::wire::NodeId>)>,
     pub(super) rng: Rng,
+    /// Until when links are busy with what they were given already.
+    busy: HashMap<LinkId, Instant>,
     /// Since when the upstream has been away.
     upstream_away_since: Option<Instant>,
 }
@@ -66,6 +68,7 @@ impl Engine {
             searches: Answers::default(),
             anonymous: Buckets::default(),
             rng,
+            busy: HashMap::new(),
             upstream_away_since: Some(now),
         }
     }
@@ -96,8 +99,25 @@ impl Engine {
             }
             UpstreamEvent::Published { id, result } => self.published(now, id, result),
             UpstreamEvent::Subscribed { filter, result } => self.subscribed(now, &filter, result),
-            UpstreamEvent::Delivery { id, publication } => self.deliver(now, id, publication),
+            UpstreamEvent::Delivery(delivery) => self.deliver(now, delivery),
         }
+    }
+
+    /// Handles what a link tells of itself.
+    pub fn handle_link(&mut self, _now: Instant, link: LinkId, event: LinkEvent) {
+        match event {
+            LinkEvent::Up | LinkEvent::Down => {
+                self.busy.remove(&link);
+            }
+            LinkEvent::BusyUntil(until) => {
+                self.busy.insert(link, until);
+            }
+        }
+    }
+
+    /// Returns when a link is free for what is sent to it now.
+    pub(super) fn link_free_at(&self, now: Instant, link: LinkId) -> Instant {
+        self.busy.get(&link).map_or(now, |until| now.max(*until))
     }
 
     /// Handles a request that the upstream gave back because its queue is full.

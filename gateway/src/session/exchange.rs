@@ -22,10 +22,12 @@ const PAUSE: Duration = Duration::from_secs(60);
 impl Engine {
     /// Sends the message that the exchange in flight is at, and waits for its answer.
     pub(super) fn transmit_in_flight(&mut self, now: Instant, key: SessionKey) {
+        let binding = self.slots.get(key).and_then(|session| session.binding);
+        let free_at = binding.map_or(now, |binding| self.link_free_at(now, binding.link));
         let Some(session) = self.slots.get_mut(key) else {
             return;
         };
-        let t_retry = session.link(&self.settings).t_retry;
+        let answered_by = free_at + session.link(&self.settings).t_retry;
         let listens = session.listens();
         let must_register = session.must_register_again();
         let register_id = if must_register {
@@ -41,7 +43,7 @@ impl Engine {
             flight.register_id = register_id;
         }
         // A node that has gone to sleep is answered, but nothing is repeated into its sleep.
-        flight.retry_at = listens.then_some(now + t_retry);
+        flight.retry_at = listens.then_some(answered_by);
         let msg_id = flight.letter.msg_id.unwrap_or(MsgId::NONE);
         let message = match flight.stage {
             Stage::Register => Message::Register(Register {

@@ -186,6 +186,7 @@ mod tests {
         bytes_max: 1000,
         age_max: shared::time::Duration::from_secs(1),
         qos0_max: 2,
+        conflate_qos0: false,
     };
 
     #[test]

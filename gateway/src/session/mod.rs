@@ -19,6 +19,7 @@ mod engine;
 mod exchange;
 mod mailbox;
 mod output;
+mod policy;
 mod port;
 mod rate;
 mod retained;
@@ -38,8 +39,12 @@ mod tests;
 pub use address::{ForwarderRule, NotAPrefix, Prefix};
 pub use engine::Engine;
 pub use output::{DropReason, Ending, Notice, Output, Stats};
+pub use policy::{Admission, NodeRule, Pattern, Priority, Profile, Quota};
 pub use port::{
-    Binding, DeliveryId, LinkId, Peer, Publication, PublicationId, Refusal, UpstreamEvent,
-    UpstreamRequest,
+    Binding, Delivery, DeliveryId, LinkEvent, LinkId, Peer, Publication, PublicationId, Refusal,
+    UpstreamEvent, UpstreamRequest,
 };
-pub use settings::{Forwarders, LinkSettings, MailboxLimits, QosMinusOneRule, Senders, Settings};
+pub use settings::{
+    Discovery, Forwarders, LinkSettings, MailboxLimits, QosMinusOneRule, Senders, Settings,
+    Tolerance, WillMode,
+};

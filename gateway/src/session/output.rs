@@ -6,7 +6,8 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 use shared::wire::{FORWARD_OVERHEAD, Forward, Message, WireError};
 
-use super::port::{Binding, DeliveryId, Publication, PublicationId, UpstreamRequest};
+use super::policy::Priority;
+use super::port::{Binding, DeliveryId, LinkId, Publication, PublicationId, UpstreamRequest};
 use super::slots::SessionKey;
 
 /// One thing to do for the driver.
@@ -17,6 +18,17 @@ pub enum Output {
     Transmit {
         /// Where to.
         binding: Binding,
+        /// The datagram.
+        datagram: Bytes,
+        /// Whether it may overtake what waits for other nodes on a slow link, or must wait.
+        priority: Priority,
+    },
+    /// Send a datagram to everyone on a link.
+    Broadcast {
+        /// The link.
+        link: LinkId,
+        /// How far it goes; 0 through the whole network [MQTT-SN 1.2 §5.3.9].
+        radius: u8,
         /// The datagram.
         datagram: Bytes,
     },
@@ -236,6 +248,7 @@ impl Outputs {
         self.queue.push_back(Output::Transmit {
             binding: *binding,
             datagram,
+            priority: Priority::Normal,
         });
     }
 

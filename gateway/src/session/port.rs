@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use shared::time::{Duration, Instant};
 use shared::wire::{NodeId, QoS};
 
 /// The position of a link in the configuration.
@@ -126,10 +127,46 @@ pub enum UpstreamEvent {
         result: Result<QoS, Refusal>,
     },
     /// A publication for us.
-    Delivery {
-        /// The upstream's name for it; `None` at QoS 0, which needs no answer.
-        id: Option<DeliveryId>,
-        /// What was published.
-        publication: Publication,
-    },
+    Delivery(Delivery),
+}
+
+/// A publication that the broker has sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Delivery {
+    /// The upstream's name for it; `None` at QoS 0, which needs no answer.
+    pub id: Option<DeliveryId>,
+    /// What was published.
+    pub publication: Publication,
+    /// How long it is worth delivering, as its publisher said (MQTT 5 §3.3.2.3.3); `None` where
+    /// for ever.
+    pub expiry: Option<Duration>,
+    /// The filters of the subscriptions that this copy was sent for, where the broker sends one
+    /// for each of overlapping ones; empty where it is the only copy.
+    pub filters: Vec<Arc<str>>,
+}
+
+impl Delivery {
+    /// Creates a delivery that never expires, and the only copy.
+    #[must_use]
+    pub const fn new(id: Option<DeliveryId>, publication: Publication) -> Self {
+        Self {
+            id,
+            publication,
+            expiry: None,
+            filters: Vec::new(),
+        }
+    }
+}
+
+/// What a link tells the engine beside datagrams.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LinkEvent {
+    /// The link can carry datagrams, again.
+    Up,
+    /// The link can carry nothing: its device has gone, or its network. Nodes cannot be heard
+    /// and are not lost by that.
+    Down,
+    /// What the link has still to send keeps it busy until then; answers to what is sent now
+    /// are awaited from there on.
+    BusyUntil(Instant),
 }

@@ -7,6 +7,7 @@ use shared::time::Duration;
 use shared::wire::{NodeId, TopicId};
 
 use super::address::{ForwarderRule, Prefix};
+use super::policy::{Admission, Priority};
 use super::port::{Binding, LinkId, Peer};
 
 /// Everything the engine must know beforehand.
@@ -45,6 +46,23 @@ pub struct Settings {
     pub links: Vec<LinkSettings>,
     /// Who may publish at QoS −1, and what (D-34); nobody where empty.
     pub qos_minus_one: Vec<QosMinusOneRule>,
+    /// Whether QoS −1 is also taken with a topic name instead of an id (A.15), which some
+    /// clients send and the standard does not know.
+    pub qos_minus_one_long_names: bool,
+    /// How long the upstream may be away before the nodes are sent off and the gateway stops
+    /// advertising itself (D-36); `None` keeps them.
+    pub outage_disconnect: Option<Duration>,
+    /// What becomes of wills (D-33).
+    pub wills: WillMode,
+    /// The first levels of the topics that the gateway itself publishes on.
+    pub status_prefix: Arc<str>,
+    /// Whether CONNECT out of sleep leaves flags and will as they were (D-30), for old fleets.
+    pub wake_connect_ignores_flags: bool,
+    /// Who may do what.
+    pub admission: Admission,
+    /// Which topics go down first, by filter; the first that matches holds, and a topic without
+    /// one is [`Priority::Normal`].
+    pub topic_priorities: Vec<(Arc<str>, Priority)>,
 }
 
 impl Default for Settings {
@@ -65,8 +83,26 @@ impl Default for Settings {
             predefined: BTreeMap::new(),
             links: vec![LinkSettings::default()],
             qos_minus_one: Vec::new(),
+            qos_minus_one_long_names: false,
+            outage_disconnect: Some(Duration::from_secs(600)),
+            wills: WillMode::Gateway,
+            status_prefix: "sandgrouse".into(),
+            wake_connect_ignores_flags: false,
+            admission: Admission::open(),
+            topic_priorities: Vec::new(),
         }
     }
+}
+
+/// What becomes of the wills of nodes (D-33). The mode in which the broker keeps them needs an
+/// upstream connection for each node.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum WillMode {
+    /// The gateway keeps and publishes them.
+    #[default]
+    Gateway,
+    /// Nodes are refused that want one, with code 03.
+    Off,
 }
 
 impl Settings {
@@ -88,6 +124,8 @@ pub struct MailboxLimits {
     pub age_max: Duration,
     /// The most publications at QoS 0; the newest are kept.
     pub qos0_max: usize,
+    /// Whether of the publications at QoS 0 only the newest of each topic is kept.
+    pub conflate_qos0: bool,
 }
 
 impl Default for MailboxLimits {
@@ -97,6 +135,7 @@ impl Default for MailboxLimits {
             bytes_max: 64 * 1024,
             age_max: Duration::from_secs(24 * 3600),
             qos0_max: 20,
+            conflate_qos0: false,
         }
     }
 }
@@ -112,6 +151,46 @@ pub struct LinkSettings {
     pub mtu: usize,
     /// Who may send encapsulated messages (D-35).
     pub forwarders: Forwarders,
+    /// How much longer than it has announced a node may be silent.
+    pub tolerance: Tolerance,
+    /// How the gateway makes itself known; `None` where it does not (D-09).
+    pub discovery: Option<Discovery>,
+    /// For how long nothing at all may be heard on the link before the link itself is taken for
+    /// dead, and no node of it for lost; `None` where silence says nothing about the link.
+    pub dead_after: Option<Duration>,
+}
+
+/// How much longer than it has announced a node may be silent, in percent of the announced
+/// duration [MQTT-SN 1.2 §7.2] D-17.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tolerance {
+    /// Up to a minute.
+    pub short_percent: u32,
+    /// Above a minute.
+    pub long_percent: u32,
+}
+
+impl Tolerance {
+    const DEFAULT: Self = Self {
+        short_percent: 150,
+        long_percent: 110,
+    };
+}
+
+impl Default for Tolerance {
+    fn default() -> Self {
+        Self::DEFAULT
+    }
+}
+
+/// How the gateway makes itself known on a link [MQTT-SN 1.2 §6.1].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Discovery {
+    /// The time between two ADVERTISEs (T_ADV); `None` only answers SEARCHGW.
+    pub advertise_every: Option<Duration>,
+    /// As a stand-by gateway: advertise only once so many ADVERTISEs of another gateway in a row
+    /// have not come (N_ADV).
+    pub standby_misses: Option<u8>,
 }
 
 impl LinkSettings {
@@ -120,6 +199,12 @@ impl LinkSettings {
         n_retry: 3,
         mtu: 1024,
         forwarders: Forwarders::Listed(Vec::new()),
+        tolerance: Tolerance::DEFAULT,
+        discovery: Some(Discovery {
+            advertise_every: None,
+            standby_misses: None,
+        }),
+        dead_after: None,
     };
 }
 
@@ -184,7 +269,9 @@ pub struct Senders {
 }
 
 impl Senders {
-    pub(super) fn contain(&self, binding: &Binding) -> bool {
+    /// Returns whether a place is one of theirs.
+    #[must_use]
+    pub fn contain(&self, binding: &Binding) -> bool {
         let address = self.addresses.is_empty()
             || matches!(binding.peer, Peer::Socket(address)
                 if self.addresses.iter().any(|prefix| prefix.contains(address.ip())));

@@ -152,7 +152,9 @@ impl Upstream for MqttUpstream {
         }
         let fetched = out[before..]
             .iter()
-            .filter(|event| matches!(event, UpstreamEvent::Delivery { id: None, .. }))
+            .filter(
+                |event| matches!(event, UpstreamEvent::Delivery(delivery) if delivery.id.is_none()),
+            )
             .count();
         self.counters.unfetched_qos0.fetch_sub(fetched, Relaxed);
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use gateway::session::{
-    DeliveryId, Publication, PublicationId, Refusal, UpstreamEvent, UpstreamRequest,
+    Delivery, DeliveryId, Publication, PublicationId, Refusal, UpstreamEvent, UpstreamRequest,
 };
 use shared::rng::Rng;
 use shared::time::{Duration, Instant};
@@ -120,7 +120,7 @@ impl Broker {
             qos,
             retain: false,
         };
-        self.tell(now, UpstreamEvent::Delivery { id, publication });
+        self.tell(now, UpstreamEvent::Delivery(Delivery::new(id, publication)));
         Some((qos, id))
     }
 

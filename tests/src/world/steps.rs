@@ -1,7 +1,7 @@
 //! One step of a world: what is due is delivered, handled and drained.
 
 use bytes::Bytes;
-use gateway::session::{Binding, Output, UpstreamEvent, UpstreamRequest};
+use gateway::session::{Binding, Delivery, Output, UpstreamEvent, UpstreamRequest};
 use shared::client::{Destination, GatewayAddr};
 use shared::time::{Duration, Instant};
 use shared::wire::Message;
@@ -154,7 +154,7 @@ impl World {
                     Reached::Acknowledgement => {}
                 }
             } else if let Some(event) = self.broker.poll_event(self.now) {
-                if let UpstreamEvent::Delivery { publication, .. } = &event {
+                if let UpstreamEvent::Delivery(Delivery { publication, .. }) = &event {
                     let owed = self.owed(&publication.topic);
                     self.ledger.given(publication, owed);
                 }
@@ -188,7 +188,10 @@ impl World {
     fn perform(&mut self, outputs: Vec<Output>) -> Result<(), Broken> {
         for output in outputs {
             match output {
-                Output::Transmit { binding, datagram } => self.carry(binding, &datagram)?,
+                Output::Transmit {
+                    binding, datagram, ..
+                } => self.carry(binding, &datagram)?,
+                Output::Broadcast { .. } => {}
                 Output::Upstream(request) => {
                     if self.traced {
                         eprintln!("{} {request:?}", self.now);

@@ -76,10 +76,10 @@ fn d16_retained_messages_follow_the_suback_and_go_to_who_asked() {
         qos: QoS::AtMostOnce,
     });
     let retained = publication("t", "kept", QoS::AtMostOnce, true);
-    script.upstream(UpstreamEvent::Delivery {
-        id: None,
-        publication: retained.clone(),
-    });
+    script.upstream(UpstreamEvent::Delivery(Delivery::new(
+        None,
+        retained.clone(),
+    )));
     // The first subscriber's wish is still open: it asked just before.
     assert_eq!(script.hears_publish("kept", false), MsgId::NONE);
     script.hears_nothing();
@@ -89,10 +89,7 @@ fn d16_retained_messages_follow_the_suback_and_go_to_who_asked() {
     });
     script.hears_some(|message| matches!(message, Message::SubAck(_)).then_some(()));
     script.hears_publish("kept", false);
-    script.upstream(UpstreamEvent::Delivery {
-        id: None,
-        publication: retained,
-    });
+    script.upstream(UpstreamEvent::Delivery(Delivery::new(None, retained)));
     script.hears_nothing();
 }
 

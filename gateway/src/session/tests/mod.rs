@@ -40,6 +40,7 @@ pub(super) struct Script {
     pub(super) engine: Engine,
     pub(super) now: Instant,
     sent: VecDeque<(Binding, Bytes)>,
+    broadcast: VecDeque<(LinkId, Bytes)>,
     requests: VecDeque<UpstreamRequest>,
     notices: VecDeque<Notice>,
 }
@@ -58,6 +59,7 @@ impl Script {
             engine: Engine::new(settings, Rng::new(1), now),
             now,
             sent: VecDeque::new(),
+            broadcast: VecDeque::new(),
             requests: VecDeque::new(),
             notices: VecDeque::new(),
         };
@@ -108,7 +110,12 @@ impl Script {
     fn drain(&mut self) {
         while let Some(output) = self.engine.poll_output() {
             match output {
-                Output::Transmit { binding, datagram } => self.sent.push_back((binding, datagram)),
+                Output::Transmit {
+                    binding, datagram, ..
+                } => self.sent.push_back((binding, datagram)),
+                Output::Broadcast { link, datagram, .. } => {
+                    self.broadcast.push_back((link, datagram));
+                }
                 Output::Upstream(request) => self.requests.push_back(request),
                 Output::Notice(notice) => self.notices.push_back(notice),
             }
@@ -224,7 +231,7 @@ impl Script {
     pub(super) fn delivery(&mut self, id: u64, topic: &str, payload: &str, qos: QoS) {
         let id = (qos != QoS::AtMostOnce).then_some(DeliveryId(id));
         let publication = publication(topic, payload, qos, false);
-        self.upstream(UpstreamEvent::Delivery { id, publication });
+        self.upstream(UpstreamEvent::Delivery(Delivery::new(id, publication)));
     }
 
     /// The gateway has sent REGISTER, next; the node accepts it. Returns the topic id.

@@ -17,7 +17,9 @@ use super::super::limits::{
 use super::super::stats::Counters;
 use super::super::subscriptions::Asked;
 use super::{Command, Task};
-use crate::session::{Publication, PublicationId, Refusal, UpstreamEvent, UpstreamRequest};
+use crate::session::{
+    Delivery, Publication, PublicationId, Refusal, UpstreamEvent, UpstreamRequest,
+};
 
 impl Task {
     pub(super) fn take(&mut self, command: Command) {
@@ -218,15 +220,13 @@ impl Task {
             self.counters.unfetched_qos0.fetch_add(1, Relaxed);
         }
         Counters::add(&self.counters.deliveries);
-        self.tell(UpstreamEvent::Delivery {
-            id,
-            publication: Publication {
-                topic: topic.into(),
-                payload: publish.payload.clone(),
-                qos,
-                retain: publish.retain,
-            },
-        });
+        let publication = Publication {
+            topic: topic.into(),
+            payload: publish.payload.clone(),
+            qos,
+            retain: publish.retain,
+        };
+        self.tell(UpstreamEvent::Delivery(Delivery::new(id, publication)));
     }
 }
 

@@ -11,6 +11,7 @@
 //! are this project's decisions where the standard is silent or contradicts itself.
 
 mod address;
+mod admission;
 mod anonymous;
 mod connect;
 mod downlink;
@@ -18,9 +19,11 @@ mod ending;
 mod engine;
 mod exchange;
 mod mailbox;
+mod nodes;
 mod output;
 mod policy;
 mod port;
+mod quota;
 mod rate;
 mod retained;
 mod settings;
@@ -38,6 +41,7 @@ mod tests;
 
 pub use address::{ForwarderRule, NotAPrefix, Prefix};
 pub use engine::Engine;
+pub use nodes::{NodeState, NodeStatus};
 pub use output::{DropReason, Ending, Notice, Output, Stats};
 pub use policy::{Admission, NodeRule, Pattern, Priority, Profile, Quota};
 pub use port::{

@@ -1,7 +1,9 @@
 //! Scripts that read like the protocol: a node says, the gateway answers, time passes.
 
+mod admission;
 mod connecting;
 mod delivering;
+mod identity;
 mod publishing;
 mod sleeping;
 mod strangers;

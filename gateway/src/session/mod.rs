@@ -25,6 +25,7 @@ mod policy;
 mod port;
 mod quota;
 mod rate;
+mod reconfigure;
 mod retained;
 mod settings;
 mod sleep;
@@ -48,6 +49,7 @@ pub use port::{
     Binding, Delivery, DeliveryId, LinkEvent, LinkId, Peer, Publication, PublicationId, Refusal,
     UpstreamEvent, UpstreamRequest,
 };
+pub use reconfigure::Reconfigured;
 pub use settings::{
     Discovery, Forwarders, LinkSettings, MailboxLimits, QosMinusOneRule, Senders, Settings,
     Tolerance, WillMode,

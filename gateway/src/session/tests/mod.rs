@@ -5,6 +5,7 @@ mod connecting;
 mod delivering;
 mod identity;
 mod publishing;
+mod reconfiguring;
 mod sleeping;
 mod strangers;
 

@@ -14,6 +14,7 @@ pub(super) use section::Section;
 use super::error::Finding;
 use super::schema::{self, Key};
 use super::value::{Rule, Value};
+use super::values::Held;
 
 /// The environment, as far as the configuration may look at it.
 pub(super) type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
@@ -29,6 +30,19 @@ pub(super) struct Reader<'a> {
     /// How many tables an array of tables has.
     lengths: BTreeMap<String, (usize, Range<usize>)>,
     findings: Vec<Finding>,
+    /// What is allowed and does nothing.
+    warnings: Vec<Finding>,
+    held: Held,
+}
+
+/// What was found in a document.
+pub(super) struct Outcome {
+    /// What is wrong, in the order of the document.
+    pub(super) findings: Vec<Finding>,
+    /// What is allowed and does nothing, in the order of the document.
+    pub(super) warnings: Vec<Finding>,
+    /// The values that were asked for, written or not.
+    pub(super) held: Held,
 }
 
 impl<'a> Reader<'a> {
@@ -42,6 +56,8 @@ impl<'a> Reader<'a> {
             tables: BTreeMap::new(),
             lengths: BTreeMap::new(),
             findings: Vec::new(),
+            warnings: Vec::new(),
+            held: Held::default(),
         };
         let (document, errors) = DeTable::parse_recoverable(source);
         for error in &errors {
@@ -86,10 +102,20 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Returns everything found wrong, in the order of the document.
-    pub(super) fn into_findings(mut self) -> Vec<Finding> {
+    /// Returns what was found.
+    pub(super) fn finish(mut self) -> Outcome {
         self.findings.sort_by_key(|finding| finding.span.start);
-        self.findings
+        self.warnings.sort_by_key(|warning| warning.span.start);
+        Outcome {
+            findings: self.findings,
+            warnings: self.warnings,
+            held: self.held,
+        }
+    }
+
+    /// Takes what holds in another document for what holds where this one says nothing.
+    pub(super) fn adopt(&mut self, held: Held) {
+        self.held.append(held);
     }
 
     fn walk(&mut self, table: &DeTable<'_>, schema_path: &str, path: &str) {

@@ -4,7 +4,11 @@ use std::fmt::Write as _;
 
 use serde_json::{Value, json};
 
-use crate::config::{Config, LinkConfig, LinkKind, format_duration};
+use crate::config::{
+    Config, LinkConfig, LinkKind, OTHERS_REFUSE, OTHERS_SERVE, Others, WILLS_GATEWAY, WILLS_OFF,
+    format_duration,
+};
+use crate::session::WillMode;
 
 /// Returns what a configuration does, in a few lines; no secret is among them.
 #[must_use]
@@ -37,17 +41,55 @@ pub fn summary_text(config: &Config) -> String {
         counted(gateway.unanswered_max, "publication")
     );
     line(&mut text, "downlink", &unanswered);
+    line(&mut text, "outage", &outage_text(config));
+    line(&mut text, "wills", wills_name(gateway.wills));
+    line(
+        &mut text,
+        "status",
+        &format!("below {}/", gateway.status_prefix),
+    );
+    line(&mut text, "admission", &admission_text(config));
     let topics = match config.topics.predefined.len() {
         0 => "none pre-defined".to_owned(),
         count => format!("{count} pre-defined"),
     };
     line(&mut text, "topics", &topics);
-    let rules = match config.qos_minus_one.len() {
+    let rules = match config.qos_minus_one.allow.len() {
         0 => "nobody".to_owned(),
         count => counted(count, "rule"),
     };
     line(&mut text, "QoS -1", &rules);
     text
+}
+
+fn outage_text(config: &Config) -> String {
+    let gateway = &config.gateway;
+    let told = format_duration(gateway.outage_patience);
+    match gateway.outage_disconnect {
+        Some(span) => format!(
+            "nodes are told after {told}, and sent off after {}",
+            format_duration(span)
+        ),
+        None => format!("nodes are told after {told}, and never sent off"),
+    }
+}
+
+fn admission_text(config: &Config) -> String {
+    let others = match config.admission.others {
+        Others::Serve => "served",
+        Others::Refuse => "refused",
+    };
+    match config.admission.rules.len() {
+        0 => format!("all nodes are {others}"),
+        count => format!("{}, others are {others}", counted(count, "rule")),
+    }
+}
+
+const fn wills_name(wills: WillMode) -> &'static str {
+    match wills {
+        WillMode::Gateway => "kept by the gateway",
+        WillMode::Off => "refused",
+    }
 }
 
 /// Returns a number of things, one or several.
@@ -143,10 +185,27 @@ pub(super) fn summary_json(config: &Config) -> Value {
                 "bytes_max": mailbox.bytes_max,
                 "age_max": format_duration(mailbox.age_max),
                 "qos0_max": mailbox.qos0_max,
+                "conflate_qos0": mailbox.conflate_qos0,
+            },
+            "outage_patience": format_duration(gateway.outage_patience),
+            "outage_disconnect": gateway.outage_disconnect.map(format_duration),
+            "wills": match gateway.wills {
+                WillMode::Gateway => WILLS_GATEWAY,
+                WillMode::Off => WILLS_OFF,
+            },
+            "wake_connect_ignores_flags": gateway.wake_connect_ignores_flags,
+            "status_prefix": gateway.status_prefix,
+        },
+        "admission": {
+            "rules": config.admission.rules.len(),
+            "others": match config.admission.others {
+                Others::Serve => OTHERS_SERVE,
+                Others::Refuse => OTHERS_REFUSE,
             },
         },
+        "topic_priorities": config.topics.priorities.len(),
         "predefined_topics": config.topics.predefined.len(),
-        "qos_minus_one_rules": config.qos_minus_one.len(),
+        "qos_minus_one_rules": config.qos_minus_one.allow.len(),
     })
 }
 

@@ -6,8 +6,10 @@ use std::path::PathBuf;
 use shared::frame::frame_len_max;
 use shared::time::Duration;
 
+use super::multicast::MulticastConfig;
+use super::pacing::PacingConfig;
 use super::reader::Section;
-use crate::session::ForwarderRule;
+use crate::session::{Discovery, ForwarderRule, Tolerance};
 
 /// One link.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,6 +22,15 @@ pub struct LinkConfig {
     pub t_retry: Duration,
     /// How often an unanswered message is repeated (N_retry, [MQTT-SN 1.2 §7.2]).
     pub n_retry: u8,
+    /// How much longer than it has announced a node may be silent (D-17).
+    pub tolerance: Tolerance,
+    /// How the gateway makes itself known on the link; `None` where it does not (D-09).
+    pub discovery: Option<Discovery>,
+    /// After how much silence of all its nodes the link itself is taken for dead; `None` where
+    /// silence says nothing about the link.
+    pub dead_after: Option<Duration>,
+    /// How fast the link may be sent to; `None` where it says so by itself.
+    pub pacing: Option<PacingConfig>,
     /// What the link is made of.
     pub kind: LinkKind,
 }
@@ -47,6 +58,8 @@ pub struct UdpConfig {
     pub send_queue_max: usize,
     /// Who may send encapsulated messages (D-35).
     pub forwarders: Vec<ForwarderRule>,
+    /// The groups on which the gateway makes itself known; `None` where it has none (D-09).
+    pub multicast: Option<MulticastConfig>,
 }
 
 /// A serial line.
@@ -90,6 +103,13 @@ impl Default for LinkConfig {
             max_message: DEFAULT_MAX_MESSAGE,
             t_retry: DEFAULT_T_RETRY,
             n_retry: DEFAULT_N_RETRY,
+            tolerance: Tolerance::default(),
+            discovery: Some(Discovery {
+                advertise_every: None,
+                standby_misses: None,
+            }),
+            dead_after: None,
+            pacing: None,
             kind: LinkKind::Udp(UdpConfig::default()),
         }
     }
@@ -103,6 +123,7 @@ impl Default for UdpConfig {
             receive_buffer_bytes: DEFAULT_RECEIVE_BUFFER_BYTES,
             send_queue_max: DEFAULT_SEND_QUEUE_MAX,
             forwarders: Vec::new(),
+            multicast: None,
         }
     }
 }
@@ -168,6 +189,7 @@ impl LinkConfig {
             t_retry: section.or("t_retry", default.t_retry),
             n_retry: section.or("n_retry", default.n_retry),
             kind,
+            ..default
         })
     }
 }
@@ -181,6 +203,7 @@ impl UdpConfig {
             receive_buffer_bytes: section.or("receive_buffer_bytes", default.receive_buffer_bytes),
             send_queue_max: section.or("send_queue_max", default.send_queue_max),
             forwarders: section.or("forwarders", default.forwarders),
+            multicast: None,
         })
     }
 }

@@ -143,7 +143,9 @@ fn link(link: &config::LinkConfig) -> LinkSettings {
             LinkKind::Udp(udp) => Forwarders::Listed(udp.forwarders.clone()),
             LinkKind::Serial(_) => Forwarders::Anyone,
         },
-        ..LinkSettings::default()
+        tolerance: link.tolerance,
+        discovery: link.discovery,
+        dead_after: link.dead_after,
     }
 }
 

@@ -97,10 +97,6 @@ const PRIORITY_LOW: &str = "low";
 const PRIORITY_HIGH: &str = "high";
 /// The grace where none is configured (D-17).
 pub const DEFAULT_GRACE: Duration = Duration::ZERO;
-/// The least that a node must be able to take, in octets: room for the answers of the gateway,
-/// and for publications of some octets.
-pub const MTU_MIN: usize = 32;
-
 impl NodeConfig {
     /// Creates a rule without limits for the nodes that a pattern fits.
     #[must_use]

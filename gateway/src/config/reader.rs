@@ -67,7 +67,7 @@ impl<'a> Reader<'a> {
         // A document that is not TOML is not judged further: what it lacks may stand where
         // the parser lost its way.
         if errors.is_empty() {
-            reader.walk(document.get_ref(), "", "");
+            reader.walk(document.get_ref(), "", "", None);
         }
         reader
     }
@@ -118,16 +118,23 @@ impl<'a> Reader<'a> {
         self.held.append(held);
     }
 
-    fn walk(&mut self, table: &DeTable<'_>, schema_path: &str, path: &str) {
-        let link_type = (schema_path == "link[]").then(|| {
-            let value = table.iter().find(|(key, _)| key.get_ref() == "type")?;
-            value.1.get_ref().as_str().map(str::to_owned)
-        });
+    /// Walks over a table, which belongs to a link of a type where one is given.
+    fn walk(
+        &mut self,
+        table: &DeTable<'_>,
+        schema_path: &str,
+        path: &str,
+        link_type: Option<&str>,
+    ) {
+        let link_type = match schema_path {
+            "link[]" => table.get("type").and_then(|value| value.get_ref().as_str()),
+            _ => link_type,
+        };
         for (name, value) in table {
             let schema_path = join(schema_path, name.get_ref());
             let path = join(path, name.get_ref());
             if let Some(key) = schema::find(&schema_path) {
-                if let (Some(wanted), Some(Some(actual))) = (key.link_type, &link_type)
+                if let (Some(wanted), Some(actual)) = (key.link_type, link_type)
                     && wanted != actual
                 {
                     let message = format!("belongs to links of type \"{wanted}\" only");
@@ -136,7 +143,7 @@ impl<'a> Reader<'a> {
                 }
                 self.leaf(key, value, path);
             } else {
-                self.branch(name.span(), value, &schema_path, &path);
+                self.branch(name.span(), value, (&schema_path, &path), link_type);
             }
         }
     }
@@ -165,8 +172,8 @@ impl<'a> Reader<'a> {
         &mut self,
         name: Range<usize>,
         value: &Spanned<DeValue<'_>>,
-        schema_path: &str,
-        path: &str,
+        (schema_path, path): (&str, &str),
+        link_type: Option<&str>,
     ) {
         let inner = |suffix| {
             let start = format!("{schema_path}{suffix}.");
@@ -176,7 +183,7 @@ impl<'a> Reader<'a> {
             match value.get_ref().as_table() {
                 Some(table) => {
                     self.tables.insert(path.to_owned(), name);
-                    self.walk(table, schema_path, path);
+                    self.walk(table, schema_path, path, link_type);
                 }
                 None => self.find(value.span(), path, format!("must be a table: [{path}]")),
             }
@@ -199,7 +206,7 @@ impl<'a> Reader<'a> {
             match item.get_ref().as_table() {
                 Some(table) => {
                     self.tables.insert(path.clone(), item.span());
-                    self.walk(table, &format!("{schema_path}[]"), &path);
+                    self.walk(table, &format!("{schema_path}[]"), &path, None);
                 }
                 None => self.find(item.span(), &path, message()),
             }

@@ -26,6 +26,8 @@ pub struct Key {
     pub default: Fallback,
     /// The `type` of the links that know the key, where not all do.
     pub link_type: Option<&'static str>,
+    /// Whether the preset of the link goes before the default.
+    pub is_preset: bool,
     /// When a change of the key takes effect.
     pub applies: Applies,
     /// What the key is for.
@@ -170,6 +172,7 @@ const fn key(path: &'static str, rule: Rule, default: Fallback, meaning: &'stati
         rule,
         default,
         link_type: None,
+        is_preset: false,
         applies: Applies::AtReload,
         meaning,
     }
@@ -180,6 +183,14 @@ impl Key {
     const fn only(self, link_type: &'static str) -> Self {
         Self {
             link_type: Some(link_type),
+            ..self
+        }
+    }
+
+    /// Says that the preset of the link goes before the default.
+    const fn of_preset(self) -> Self {
+        Self {
+            is_preset: true,
             ..self
         }
     }

@@ -35,6 +35,8 @@ pub enum Value {
     DurationOrNever(Option<Duration>),
     /// An address and a port.
     SocketAddress(SocketAddr),
+    /// Addresses and ports.
+    SocketAddresses(Vec<SocketAddr>),
     /// The URL of a broker.
     BrokerUrl(BrokerUrl),
     /// A path, relative to the configuration file.
@@ -71,6 +73,7 @@ impl fmt::Display for Value {
             Self::Path(path) => quoted(f, &path.display()),
             Self::Forwarders(rules) => list(f, rules),
             Self::Prefixes(prefixes) => list(f, prefixes),
+            Self::SocketAddresses(addresses) => list(f, addresses),
             Self::NodeIds(ids) => list(f, ids),
             Self::Texts(texts) => list(f, texts),
             Self::Topics(topics) => {
@@ -150,6 +153,7 @@ variants! {
     Duration => Duration,
     DurationOrNever => Option<Duration>,
     SocketAddress => SocketAddr,
+    SocketAddresses => Vec<SocketAddr>,
     BrokerUrl => BrokerUrl,
     Path => PathBuf,
     Forwarders => Vec<ForwarderRule>,

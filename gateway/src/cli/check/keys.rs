@@ -16,6 +16,9 @@ pub fn keys_text() -> String {
         if let Some(link_type) = key.link_type {
             text.push_str(&format!("    only in links of type \"{link_type}\"\n"));
         }
+        if key.is_preset {
+            text.push_str("    the preset of the link goes before the default\n");
+        }
         if key.applies == Applies::AtStart {
             text.push_str("    a change needs a restart\n");
         }
@@ -32,6 +35,7 @@ pub(super) fn keys_json() -> Value {
             "default": key.default.toml(),
             "required": key.default == Fallback::Required,
             "link_type": key.link_type,
+            "of_preset": key.is_preset,
             "needs_restart": key.applies == Applies::AtStart,
             "meaning": key.meaning,
         })

@@ -22,6 +22,18 @@ impl Section<'_, '_> {
         })
     }
 
+    /// Returns the value of a key, or that of `default`, where there is one.
+    pub(in crate::config) fn or_nothing<T: Setting>(
+        &mut self,
+        key: &str,
+        default: Option<T>,
+    ) -> Option<T> {
+        match default {
+            Some(default) => Some(self.or(key, default)),
+            None => self.optional(key),
+        }
+    }
+
     /// Notes that a value holds for a key, which is not written there or says where it is.
     pub(in crate::config) fn holds(&mut self, key: &str, value: &impl Setting) {
         let path = join(&self.path, key);
@@ -93,13 +105,20 @@ impl Section<'_, '_> {
         self.reader.values.contains_key(&join(&self.path, key))
     }
 
+    /// Returns whether a table is written in this one.
+    pub(in crate::config) fn has_table(&self, table: &str) -> bool {
+        self.reader.has_table(&join(&self.path, table))
+    }
+
     fn place(&self, key: &str) -> (String, Range<usize>) {
         let path = join(&self.path, key);
-        if let Some((_, span)) = self.reader.values.get(&path) {
-            return (path, span.clone());
-        }
-        let table = self.reader.tables.get(&self.path).cloned();
-        (path, table.unwrap_or(0..0))
+        let value = self.reader.values.get(&path).map(|(_, span)| span);
+        let tables = &self.reader.tables;
+        let span = value
+            .or_else(|| tables.get(&path))
+            .or_else(|| tables.get(&self.path));
+        let span = span.cloned().unwrap_or(0..0);
+        (path, span)
     }
 
     /// Records keys that exclude each other.

@@ -1,6 +1,6 @@
 //! Keys of `[admission]` and `[[node]]`.
 
-use super::super::admission;
+use super::super::{admission, link};
 use super::{DAY, Fallback, Key, Rule, SECOND, YEAR, count, duration, integer, key};
 
 pub(super) const KEYS: &[Key] = &[
@@ -67,8 +67,8 @@ pub(super) const KEYS: &[Key] = &[
     key(
         "node[].mtu",
         integer(
-            admission::MTU_MIN as u64,
-            super::super::link::MAX_MESSAGE_CEILING as u64,
+            link::MAX_MESSAGE_FLOOR as u64,
+            link::MAX_MESSAGE_CEILING as u64,
         ),
         Fallback::Nothing,
         "Longest message they can take, in octets; the link's where it is missing or less.",

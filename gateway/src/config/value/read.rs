@@ -51,6 +51,7 @@ impl Rule {
                     .then_some(Value::Texts(filters))
                     .ok_or_else(whole)
             }
+            Self::Groups => each(value, |text| text.parse().ok()).map(Value::SocketAddresses),
             Self::NodeFilters => each(value, node_filter).map(Value::Texts),
             Self::Names => {
                 let name = |text: &str| (!text.is_empty()).then(|| text.to_owned());

@@ -43,6 +43,8 @@ pub enum Rule {
     },
     /// An address and a port.
     SocketAddress,
+    /// Multicast groups with their ports.
+    Groups,
     /// The URL of a broker.
     BrokerUrl,
     /// A file that can be read.
@@ -89,6 +91,7 @@ impl Rule {
             | Self::NodeIds
             | Self::TopicFilters
             | Self::NodeFilters
+            | Self::Groups
             | Self::Names => "array of strings",
             Self::PredefinedTopics => "table of strings",
             _ => "string",
@@ -116,6 +119,10 @@ impl Rule {
             ),
             Self::SocketAddress => {
                 "an address and a port, such as \"0.0.0.0:10000\" or \"[::]:10000\"".to_owned()
+            }
+            Self::Groups => {
+                "multicast groups and ports, such as \"225.1.1.1:1883\" or \"[ff02::1:883]:1883\""
+                    .to_owned()
             }
             Self::BrokerUrl => "\"mqtt://host:port\" or \"mqtts://host:port\"".to_owned(),
             Self::File => "the path of a file that can be read".to_owned(),

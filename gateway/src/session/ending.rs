@@ -6,7 +6,7 @@ use super::engine::Engine;
 use super::output::{Ending, Notice};
 use super::port::Publication;
 use super::slots::SessionKey;
-use super::state::{State, Will};
+use super::state::{Session, State, Will};
 
 impl Engine {
     /// Ends the connection of a node that fell silent, and publishes its will.
@@ -46,16 +46,27 @@ impl Engine {
         session.suspend_in_flight();
         session.restart_supervision(now, &self.settings);
         if session.clean {
-            self.forget(key);
+            self.forget(now, key);
         } else {
             self.reschedule(key);
         }
     }
 
     /// Removes a session and all that was kept for it.
-    pub(super) fn forget(&mut self, key: SessionKey) {
+    pub(super) fn forget(&mut self, now: Instant, key: SessionKey) {
         self.wipe(key);
-        self.slots.remove(key);
+        if let Some(session) = self.slots.remove(key) {
+            // What counts towards a quota goes on counting without a session.
+            let Session {
+                client_id,
+                meter,
+                rule,
+                ..
+            } = session;
+            let len_max = self.settings.sessions_max;
+            self.meters
+                .keep(now, &client_id, meter, &rule.quota, len_max);
+        }
     }
 
     /// Drops everything a session has gathered, as CONNECT with clean = 1 asks for.

@@ -8,8 +8,10 @@ use shared::time::Instant;
 use shared::wire::{Disconnect, Forward, GwInfo, Message, MsgId, PingReq, QoS};
 
 use super::output::{DropReason, Notice, Output, Outputs, Stats};
+use super::policy::Priority;
 use super::port::{Binding, LinkEvent, LinkId, Peer, UpstreamEvent, UpstreamRequest};
-use super::rate::{Answers, Buckets};
+use super::quota::Meters;
+use super::rate::{Answers, Buckets, Refusals};
 use super::settings::Settings;
 use super::slots::{SessionKey, Slots, TimerOwner, Timers};
 use super::state::{Session, State};
@@ -41,6 +43,11 @@ pub struct Engine {
     pub(super) handshakes: HashMap<Binding, Handshake>,
     pub(super) strangers: Answers<Binding>,
     pub(super) searches: Answers<Binding>,
+    pub(super) refusals: Refusals<Binding>,
+    /// What nodes without a session have published of late.
+    pub(super) meters: Meters,
+    /// When no session was found that could make room for a node, and of which priority.
+    pub(super) none_displaceable: Option<(Instant, Priority)>,
     pub(super) anonymous: Buckets<(usize, Peer, Option<shared::wire::NodeId>)>,
     pub(super) rng: Rng,
     /// Until when links are busy with what they were given already.
@@ -66,6 +73,9 @@ impl Engine {
             handshakes: HashMap::new(),
             strangers: Answers::default(),
             searches: Answers::default(),
+            refusals: Refusals::default(),
+            meters: Meters::default(),
+            none_displaceable: None,
             anonymous: Buckets::default(),
             rng,
             busy: HashMap::new(),
@@ -130,7 +140,11 @@ impl Engine {
                 let owner = self.out.take_uplink(*id);
                 let session = owner.and_then(|key| self.slots.get_mut(key));
                 let client_id = session.map(|session| {
+                    let before = session.uplinks.len();
                     session.uplinks.retain(|uplink| uplink.id != *id);
+                    if session.uplinks.len() < before {
+                        session.meter.refund(publication.topic.len() + octets);
+                    }
                     Arc::clone(&session.client_id)
                 });
                 self.out
@@ -168,10 +182,9 @@ impl Engine {
             if session.listens()
                 && let Some(binding) = session.binding
             {
-                self.out.transmit(
-                    &binding,
-                    &Message::Disconnect(Disconnect { duration_s: None }),
-                );
+                let message = Message::Disconnect(Disconnect { duration_s: None });
+                self.out
+                    .transmit_as(session.rule.priority, &binding, &message);
             }
         }
     }
@@ -247,14 +260,16 @@ impl Engine {
         datagram: &[u8],
     ) {
         match message {
-            Message::Connect(connect) => self.connect(now, binding, &connect),
+            Message::Connect(connect) => self.connect(now, binding, &connect, datagram.len()),
             Message::WillTopic(target) => self.will_topic(now, binding, target, datagram.len()),
             Message::WillMsg(bytes) => self.will_message(now, binding, bytes, datagram.len()),
             Message::SearchGw(_) => self.search(now, binding),
             Message::PingReq(ping) if !ping.client_id.is_empty() => {
                 self.wake(now, binding, ping.client_id, datagram.len());
             }
-            Message::Publish(publish) if publish.qos == QoS::MinusOne => {
+            Message::Publish(publish)
+                if publish.qos == QoS::MinusOne && self.slots.by_binding(&binding).is_none() =>
+            {
                 self.publish_minus_one(now, binding, &publish, datagram.len());
             }
             Message::Advertise(_)
@@ -315,14 +330,7 @@ impl Engine {
     pub(super) fn answer_stranger(&mut self, now: Instant, binding: Binding, octets: usize) {
         self.out
             .dropped(Some(binding), None, DropReason::Stranger, octets);
-        if self.strangers.allow(now, binding) {
-            self.out.transmit(
-                &binding,
-                &Message::Disconnect(Disconnect { duration_s: None }),
-            );
-        } else {
-            self.out.stats.replies_withheld += 1;
-        }
+        self.send_off(now, binding);
     }
 
     fn search(&mut self, now: Instant, binding: Binding) {
@@ -360,7 +368,7 @@ impl Engine {
 
     fn silent_too_long(&mut self, now: Instant, key: SessionKey) {
         match self.slots.get(key).map(|session| session.state) {
-            Some(State::Gone) => self.forget(key),
+            Some(State::Gone) => self.forget(now, key),
             Some(_) => self.lose(now, key),
             None => {}
         }
@@ -380,8 +388,11 @@ impl Engine {
 
     /// Sends a message to a session's node; silence where it has no place.
     pub(super) fn send(&mut self, key: SessionKey, message: &Message<'_>) {
-        if let Some(binding) = self.slots.get(key).and_then(|session| session.binding) {
-            self.out.transmit(&binding, message);
+        if let Some(session) = self.slots.get(key)
+            && let Some(binding) = session.binding
+        {
+            self.out
+                .transmit_as(session.rule.priority, &binding, message);
         }
     }
 
@@ -393,7 +404,9 @@ impl Engine {
 
     pub(super) fn new_session(&mut self, client_id: Arc<str>, now: Instant) -> SessionKey {
         let first = MsgId(self.rng.next_u16() >> 1);
-        self.slots.insert(Session::new(client_id, now, first))
+        let mut session = Session::new(client_id, now, first);
+        session.meter = self.meters.take(&session.client_id);
+        self.slots.insert(session)
     }
 
     pub(super) fn tell(&mut self, key: SessionKey, notice: impl FnOnce(Arc<str>) -> Notice) {

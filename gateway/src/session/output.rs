@@ -81,6 +81,13 @@ pub enum Notice {
         /// The node.
         client_id: Arc<str>,
     },
+    /// A subscription has ended: the rules of admission, read anew, do not allow it.
+    Unsubscribed {
+        /// The node.
+        client_id: Arc<str>,
+        /// The topic filter.
+        filter: Arc<str>,
+    },
     /// A node's connection has ended.
     Ended {
         /// The node.
@@ -99,6 +106,11 @@ pub enum Ending {
     Lost,
     /// The node connected from elsewhere; its will is not published (D-29).
     TakenOver,
+    /// The rules of admission, read anew, do not serve it, or not there; its will is not
+    /// published.
+    NotAdmitted,
+    /// Its session, which it had left, made room for a node of higher priority.
+    Displaced,
 }
 
 /// Why something was not served.
@@ -139,6 +151,22 @@ pub enum DropReason {
     TopicTableFull,
     /// There are as many sessions as are allowed.
     SessionsFull,
+    /// There are as many will handshakes under way as are allowed.
+    HandshakesFull,
+    /// CONNECT has another protocol id, or a client id or a will that none can have (D-14).
+    UnacceptableConnect,
+    /// The rules of admission do not serve the node, or not at this place (D-43, D-44).
+    NotAdmitted,
+    /// The rules of admission do not allow the node the topic (D-43).
+    NotAuthorised,
+    /// The quality of service is above the node's highest one (D-43).
+    QosCeiling,
+    /// The node's client stack cannot be told the topic ids of the subscription (A.20).
+    Profile,
+    /// More publications in a minute than the node's quota allows (D-42).
+    QuotaMessages,
+    /// More octets in a day than the node's quota allows (D-42).
+    QuotaBytes,
 }
 
 impl DropReason {
@@ -172,6 +200,14 @@ impl DropReason {
             Self::TooLong => "too_long",
             Self::TopicTableFull => "topic_table_full",
             Self::SessionsFull => "sessions_full",
+            Self::HandshakesFull => "handshakes_full",
+            Self::UnacceptableConnect => "unacceptable_connect",
+            Self::NotAdmitted => "not_admitted",
+            Self::NotAuthorised => "not_authorised",
+            Self::QosCeiling => "qos_ceiling",
+            Self::Profile => "profile",
+            Self::QuotaMessages => "quota_messages",
+            Self::QuotaBytes => "quota_bytes",
         }
     }
 }
@@ -196,7 +232,8 @@ pub struct Stats {
     /// Downlink publications the broker was answered for while they waited in memory, because
     /// it was kept waiting for too many.
     pub answered_early: u64,
-    /// Replies to strangers that were withheld for their rate (D-28).
+    /// Replies that were withheld for their rate: to strangers (D-28), to CONNECTs that were
+    /// refused, and to publications at QoS 0 that were.
     pub replies_withheld: u64,
 }
 
@@ -219,6 +256,16 @@ impl Outputs {
     }
 
     pub(super) fn transmit(&mut self, binding: &Binding, message: &Message<'_>) {
+        self.transmit_as(Priority::Normal, binding, message);
+    }
+
+    /// Sends a message of a node that goes before others, or after them.
+    pub(super) fn transmit_as(
+        &mut self,
+        priority: Priority,
+        binding: &Binding,
+        message: &Message<'_>,
+    ) {
         let node_len = binding
             .node_id
             .map_or(0, |id| FORWARD_OVERHEAD + id.as_bytes().len());
@@ -248,7 +295,7 @@ impl Outputs {
         self.queue.push_back(Output::Transmit {
             binding: *binding,
             datagram,
-            priority: Priority::Normal,
+            priority,
         });
     }
 

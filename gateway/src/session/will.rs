@@ -9,9 +9,11 @@ use shared::wire::{ConnAck, Message, QoS, ReturnCode, WillTarget};
 use super::connect::{Request, WillChange};
 use super::engine::Engine;
 use super::output::DropReason;
+use super::policy::NodeRule;
 use super::port::Binding;
 use super::slots::{SessionKey, TimerOwner};
 use super::state::Will;
+use super::uplink::valid_name;
 
 /// The most will handshakes under way at once; a further CONNECT is answered with code 01.
 pub(super) const HANDSHAKES_MAX: usize = 1024;
@@ -19,9 +21,7 @@ pub(super) const HANDSHAKES_MAX: usize = 1024;
 /// A CONNECT that waits for its will. No session is touched before the will is complete (D-11).
 #[derive(Debug)]
 pub(super) struct Handshake {
-    client_id: Arc<str>,
-    clean: bool,
-    duration_s: u16,
+    pub(super) request: Request,
     /// The will topic, once it is there.
     target: Option<Target>,
     tries: u8,
@@ -39,17 +39,15 @@ impl Engine {
     pub(super) fn ask_for_will(&mut self, now: Instant, binding: Binding, request: Request) {
         let retry_at = now + self.settings.link(binding.link).t_retry;
         if let Some(pending) = self.handshakes.get_mut(&binding)
-            && pending.client_id == request.client_id
-            && pending.clean == request.clean
-            && pending.duration_s == request.duration_s
+            && pending.request.client_id == request.client_id
+            && pending.request.clean == request.clean
+            && pending.request.duration_s == request.duration_s
         {
             // [MQTT-SN 1.2 §6.3] D-10
             self.out.stats.repeats += 1;
         } else {
             let handshake = Handshake {
-                client_id: request.client_id,
-                clean: request.clean,
-                duration_s: request.duration_s,
+                request,
                 target: None,
                 tries: 0,
                 retry_at,
@@ -112,16 +110,17 @@ impl Engine {
             // [MQTT-SN 1.2 §6.3] An empty WILLTOPIC deletes the will and ends the handshake.
             return self.finish_handshake(now, binding, |_| WillChange::Delete);
         };
-        let Some(topic) = will_topic_name(&target) else {
-            self.handshakes.remove(&binding);
-            self.answer_connect(&binding, ReturnCode::NotSupported);
-            return;
-        };
-        handshake.target = Some(Target {
-            topic,
-            qos: target.qos,
-            retain: target.retain,
-        });
+        let Request {
+            client_id, rule, ..
+        } = &handshake.request;
+        match Target::read(&target, rule, client_id) {
+            Ok(target) => handshake.target = Some(target),
+            Err(reason) => {
+                let client_id = Arc::clone(client_id);
+                self.handshakes.remove(&binding);
+                return self.refuse_connect(now, binding, Some(&client_id), reason, octets);
+            }
+        }
         handshake.tries = 0;
         handshake.retry_at = now + self.settings.link(binding.link).t_retry;
         self.request_will(&binding);
@@ -184,18 +183,8 @@ impl Engine {
             return;
         };
         let Handshake {
-            client_id,
-            clean,
-            duration_s,
-            target,
-            ..
+            request, target, ..
         } = handshake;
-        let request = Request {
-            client_id,
-            clean,
-            duration_s,
-            will: true,
-        };
         self.open(now, binding, request, will(target));
     }
 
@@ -210,13 +199,12 @@ impl Engine {
                 session.will = None;
                 ReturnCode::Accepted
             }
-            Some(target) => match will_topic_name(&target) {
-                Some(topic) => {
+            Some(target) => match Target::read(&target, &session.rule, &session.client_id) {
+                Ok(Target { topic, qos, retain }) => {
                     let payload = session
                         .will
                         .take()
                         .map_or_else(Bytes::new, |will| will.payload);
-                    let WillTarget { qos, retain, .. } = target;
                     session.will = Some(Will {
                         topic,
                         payload,
@@ -225,7 +213,12 @@ impl Engine {
                     });
                     ReturnCode::Accepted
                 }
-                None => ReturnCode::NotSupported,
+                Err(reason) => {
+                    let (binding, client_id) = (session.binding, Arc::clone(&session.client_id));
+                    let octets = target.topic.len();
+                    self.out.dropped(binding, Some(&client_id), reason, octets);
+                    ReturnCode::NotSupported
+                }
             },
         };
         self.send(key, &Message::WillTopicResp(ConnAck { return_code }));
@@ -247,8 +240,21 @@ impl Engine {
     }
 }
 
-fn will_topic_name(target: &WillTarget<'_>) -> Option<Arc<str>> {
-    let name = std::str::from_utf8(target.topic).ok()?;
-    let acceptable = shared::topics::TopicName::new(name).is_ok() && target.qos != QoS::MinusOne;
-    acceptable.then(|| name.into())
+impl Target {
+    /// Reads where a will goes, by the rule of its node: a topic that it may not publish to is
+    /// refused (D-43), a quality of service above its highest one is lowered, for a node shall
+    /// not be kept out by that.
+    fn read(target: &WillTarget<'_>, rule: &NodeRule, client_id: &str) -> Result<Self, DropReason> {
+        let topic = valid_name(target.topic)
+            .filter(|_| target.qos != QoS::MinusOne)
+            .ok_or(DropReason::UnacceptableConnect)?;
+        if !rule.may_publish(client_id, topic) {
+            return Err(DropReason::NotAuthorised);
+        }
+        Ok(Self {
+            topic: topic.into(),
+            qos: target.qos.min(rule.qos_max),
+            retain: target.retain,
+        })
+    }
 }

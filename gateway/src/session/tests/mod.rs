@@ -1,8 +1,11 @@
 //! Scripts that read like the protocol: a node says, the gateway answers, time passes.
 
+mod admission;
 mod connecting;
 mod delivering;
+mod identity;
 mod publishing;
+mod reconfiguring;
 mod sleeping;
 mod strangers;
 

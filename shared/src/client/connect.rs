@@ -73,11 +73,23 @@ impl<const T: usize, const Q: usize, const P: usize> Client<T, Q, P> {
         });
     }
 
-    /// Leaves sleep by CONNECT: the session goes on [MQTT-SN 1.2 §6.14].
-    pub(super) const fn resume_connection(&mut self) {
-        if let Some(gateway) = self.gateway {
-            self.start_connect(gateway, true);
+    /// Leaves sleep by CONNECT: the session goes on [MQTT-SN 1.2 §6.14], if it is sure that the
+    /// gateway takes the node for a sleeping one. Of an awake one it ends a clean session
+    /// (D-12).
+    pub(super) fn resume_connection(&mut self) {
+        let Some(gateway) = self.gateway else {
+            return;
+        };
+        let goes_on = match &self.state {
+            State::Asleep(sleep) => sleep.confirmed,
+            State::SleepPending(_) => !self.asked_clean,
+            _ => true,
+        };
+        let resume = goes_on && !(self.asked_clean && self.retell);
+        if !resume {
+            self.end_session();
         }
+        self.start_connect(gateway, resume);
     }
 
     pub(super) fn send_connect(&mut self, now: Instant, buf: &mut [u8]) -> Option<Transmit> {

@@ -674,3 +674,43 @@ fn d19_a_late_acknowledgement_confirms_the_sleep() {
     assert_eq!(rig.timeout(), secs(150));
     sends_wake(&mut rig);
 }
+
+#[test]
+fn d12_a_sleep_that_no_one_confirmed_is_not_left_as_one() {
+    for (clean, answered, expected) in [
+        (true, false, Session::Renewed),
+        (false, false, Session::Renewed),
+        (true, true, Session::Resumed),
+    ] {
+        let mut rig = Rig::connected(Config { clean, ..config() });
+        rig.node.sleep(3600).unwrap();
+        for _ in 0..4 {
+            sends!(rig, Message::Disconnect(_));
+            if answered {
+                break;
+            }
+            rig.timeout();
+        }
+        if answered {
+            rig.hears(disconnect());
+        }
+        tells!(rig, Event::Asleep { .. });
+        rig.node.connect(rig.now).unwrap();
+        sends!(rig, Message::Connect(connect) => assert!(!connect.clean));
+        rig.hears(connack(ReturnCode::Accepted));
+        tells!(rig, Event::Connected { session } => assert_eq!(session, expected));
+    }
+}
+
+#[test]
+fn d12_a_clean_session_may_have_ended_before_its_sleep_was_confirmed() {
+    for (clean, expected) in [(true, Session::Renewed), (false, Session::Resumed)] {
+        let mut rig = Rig::connected(Config { clean, ..config() });
+        rig.node.sleep(3600).unwrap();
+        sends!(rig, Message::Disconnect(_));
+        rig.node.connect(rig.now).unwrap();
+        sends!(rig, Message::Connect(_));
+        rig.hears(connack(ReturnCode::Accepted));
+        tells!(rig, Event::Connected { session } => assert_eq!(session, expected));
+    }
+}

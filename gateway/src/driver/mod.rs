@@ -11,6 +11,7 @@
 
 mod clock;
 mod notices;
+mod reload;
 mod settings;
 
 use std::time::Duration;
@@ -28,6 +29,8 @@ use crate::upstream::{MqttUpstream, Upstream, UpstreamConfigError};
 
 use clock::Clock;
 use notices::Notices;
+pub use reload::GatewayHandle;
+use reload::{Reload, applicable};
 pub(crate) use settings::{admission, check_upstream};
 
 /// The batches of datagrams that may wait for the driver; beyond it the links leave theirs
@@ -69,6 +72,7 @@ pub enum RunError {
 pub struct Gateway {
     driver: Driver<MqttUpstream>,
     broker: Option<EmbeddedBroker>,
+    handle: GatewayHandle,
 }
 
 impl Gateway {
@@ -90,8 +94,19 @@ impl Gateway {
             let id = LinkId(u16::try_from(index).unwrap_or(u16::MAX));
             links.push(link::open(id, link, inbound_tx.clone())?);
         }
-        let driver = Driver::new(settings::engine(config), links, inbound, upstream);
-        Ok(Self { driver, broker })
+        let (handle, reloads) = GatewayHandle::new();
+        let driver = Driver::new(config, links, inbound, reloads, upstream);
+        Ok(Self {
+            driver,
+            broker,
+            handle,
+        })
+    }
+
+    /// Returns what reaches the gateway while it runs.
+    #[must_use]
+    pub fn handle(&self) -> GatewayHandle {
+        self.handle.clone()
     }
 
     /// Returns the links, in the order of the configuration.
@@ -124,9 +139,12 @@ impl Gateway {
 #[derive(Debug)]
 struct Driver<U> {
     clock: Clock,
+    /// What the gateway was started with.
+    started: Config,
     engine: Engine,
     links: Vec<LinkHandle>,
     inbound: mpsc::Receiver<Batch>,
+    reloads: mpsc::Receiver<Reload>,
     upstream: U,
     events: Vec<UpstreamEvent>,
     notices: Notices,
@@ -134,18 +152,21 @@ struct Driver<U> {
 
 impl<U: Upstream> Driver<U> {
     fn new(
-        settings: crate::session::Settings,
+        config: &Config,
         links: Vec<LinkHandle>,
         inbound: mpsc::Receiver<Batch>,
+        reloads: mpsc::Receiver<Reload>,
         upstream: U,
     ) -> Self {
         let clock = Clock::start();
         let names = links.iter().map(|link| link.name().to_owned()).collect();
         Self {
             clock,
-            engine: Engine::new(settings, settings::rng(), clock.now()),
+            engine: Engine::new(settings::engine(config), settings::rng(), clock.now()),
+            started: config.clone(),
             links,
             inbound,
+            reloads,
             upstream,
             events: Vec::new(),
             notices: Notices::new(names),
@@ -164,6 +185,7 @@ impl<U: Upstream> Driver<U> {
                 () = tokio::time::sleep_until(deadline) => {
                     self.engine.handle_timeout(self.clock.now());
                 }
+                Some(reload) = self.reloads.recv() => self.reload(reload),
                 _ = report.tick() => self.report(),
                 () = &mut shutdown => return,
             }
@@ -225,6 +247,14 @@ impl<U: Upstream> Driver<U> {
                 .then(|| self.inbound.try_recv().ok())
                 .flatten();
         }
+    }
+
+    fn reload(&mut self, reload: Reload) {
+        let config = applicable(&self.started, *reload.config);
+        let settings = settings::engine(&config);
+        let done = self.engine.reconfigure(self.clock.now(), settings);
+        // Who asked may have gone.
+        let _ = reload.answer.send(done);
     }
 
     fn take_events(&mut self) {

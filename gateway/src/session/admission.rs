@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use shared::time::{Duration, Instant};
-use shared::wire::{ConnAck, Disconnect, Message, ReturnCode};
+use shared::wire::{ConnAck, Message, ReturnCode};
 
 use super::engine::Engine;
 use super::output::{DropReason, Ending, Notice};
@@ -50,35 +50,6 @@ impl Engine {
         };
         let refusal = Message::ConnAck(ConnAck { return_code });
         self.out.transmit(&binding, &refusal);
-    }
-
-    /// Treats the sender of a message as a stranger, though it named a node that is known: the
-    /// node is not to be served there, so that it must be someone else (D-31, D-44).
-    pub(super) fn turn_away(
-        &mut self,
-        now: Instant,
-        binding: Binding,
-        key: SessionKey,
-        octets: usize,
-    ) {
-        let client_id = self
-            .slots
-            .get(key)
-            .map(|session| Arc::clone(&session.client_id));
-        let reason = DropReason::NotAdmitted;
-        self.out
-            .dropped(Some(binding), client_id.as_ref(), reason, octets);
-        self.send_off(now, binding);
-    }
-
-    /// Tells a place that nobody is served there, at a bounded rate (D-28).
-    pub(super) fn send_off(&mut self, now: Instant, binding: Binding) {
-        if self.strangers.allow(now, binding) {
-            let message = Message::Disconnect(Disconnect { duration_s: None });
-            self.out.transmit(&binding, &message);
-        } else {
-            self.out.stats.replies_withheld += 1;
-        }
     }
 
     /// Returns whether there is room for one more session, or would be without one that may

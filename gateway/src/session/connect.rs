@@ -57,9 +57,11 @@ impl Engine {
             let reason = DropReason::NotAdmitted;
             return self.refuse_connect(now, binding, Some(client_id), reason, octets);
         };
+        let rule = Arc::clone(rule);
+        self.heard_connecting(now, client_id);
         let request = Request {
             client_id: client_id.into(),
-            rule: Arc::clone(rule),
+            rule,
             clean: connect.clean,
             duration_s: connect.duration_s,
             will: connect.will,
@@ -73,7 +75,7 @@ impl Engine {
         if request.will && !request.wakes {
             self.ask_for_will(now, binding, request);
         } else {
-            self.handshakes.remove(&binding);
+            self.drop_handshake(binding);
             self.open(now, binding, request, WillChange::Keep);
         }
     }
@@ -202,6 +204,7 @@ impl Engine {
         }
         session.suspend_in_flight();
         session.restart_supervision(now, &self.settings);
+        self.watch_heard(now, key);
         self.answer_connect(&binding, ReturnCode::Accepted);
         self.out.notice(Notice::Connected {
             client_id: request.client_id,

@@ -4,32 +4,16 @@ use shared::time::Instant;
 
 use super::engine::Engine;
 use super::output::{Ending, Notice};
-use super::port::Publication;
-use super::slots::SessionKey;
+use super::slots::{SessionKey, TimerOwner};
 use super::state::{Session, State, Will};
 
 impl Engine {
     /// Ends the connection of a node that fell silent, and publishes its will.
     pub(super) fn lose(&mut self, now: Instant, key: SessionKey) {
-        if let Some(Will {
-            topic,
-            payload,
-            qos,
-            retain,
-        }) = self
-            .slots
-            .get_mut(key)
-            .and_then(|session| session.will.clone())
-        {
-            self.out.publish(
-                Publication {
-                    topic,
-                    payload,
-                    qos,
-                    retain,
-                },
-                None,
-            );
+        let session = self.slots.get(key);
+        let will = session.and_then(|session| session.will.as_ref());
+        if let Some(publication) = will.and_then(Will::publication) {
+            self.out.publish(publication, None);
         }
         self.end(now, key, Ending::Lost);
     }
@@ -55,7 +39,9 @@ impl Engine {
     /// Removes a session and all that was kept for it.
     pub(super) fn forget(&mut self, now: Instant, key: SessionKey) {
         self.wipe(key);
-        if let Some(session) = self.slots.remove(key) {
+        if let Some(mut session) = self.slots.remove(key) {
+            self.timers
+                .disarm(&mut session.timer, TimerOwner::Session(key));
             // What counts towards a quota goes on counting without a session.
             let Session {
                 client_id,

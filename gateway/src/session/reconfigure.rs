@@ -48,6 +48,7 @@ impl Engine {
         // The senders at QoS -1 are told apart by the position of their rule.
         self.anonymous = Buckets::default();
         self.none_displaceable = None;
+        self.arrange(now);
         self.admit_handshakes_again(now);
         let mut done = Reconfigured::default();
         for key in self.slots.keys() {
@@ -78,7 +79,7 @@ impl Engine {
                 continue;
             }
             let (client_id, octets) = (Arc::clone(&request.client_id), request.octets);
-            self.handshakes.remove(&binding);
+            self.drop_handshake(binding);
             let reason = DropReason::NotAdmitted;
             self.refuse_connect(now, binding, Some(&client_id), reason, octets);
         }
@@ -189,10 +190,13 @@ impl Engine {
         let Some(will) = &mut session.will else {
             return false;
         };
-        will.qos = will.qos.min(session.rule.qos_max);
-        let allowed = session.rule.may_publish(&session.client_id, &will.topic);
+        let Some(target) = &mut will.target else {
+            return false;
+        };
+        target.qos = target.qos.min(session.rule.qos_max);
+        let allowed = session.rule.may_publish(&session.client_id, &target.topic);
         if !allowed {
-            let octets = will.topic.len() + will.payload.len();
+            let octets = target.topic.len();
             session.will = None;
             self.refused(key, DropReason::NotAuthorised, octets);
         }

@@ -11,8 +11,10 @@ use super::engine::Engine;
 use super::output::DropReason;
 use super::policy::NodeRule;
 use super::port::Binding;
+use super::port::LinkId;
+use super::settings::WillMode;
 use super::slots::{SessionKey, TimerOwner};
-use super::state::Will;
+use super::state::{Will, WillTopic};
 use super::uplink::valid_name;
 
 /// The most will handshakes under way at once; a further CONNECT is answered with code 01.
@@ -23,16 +25,10 @@ pub(super) const HANDSHAKES_MAX: usize = 1024;
 pub(super) struct Handshake {
     pub(super) request: Request,
     /// The will topic, once it is there.
-    target: Option<Target>,
+    target: Option<WillTopic>,
     tries: u8,
     retry_at: Instant,
-}
-
-#[derive(Debug)]
-struct Target {
-    topic: Arc<str>,
-    qos: QoS,
-    retain: bool,
+    timer: Option<Instant>,
 }
 
 impl Engine {
@@ -46,16 +42,42 @@ impl Engine {
             // [MQTT-SN 1.2 §6.3] D-10
             self.out.stats.repeats += 1;
         } else {
+            self.drop_handshake(binding);
             let handshake = Handshake {
                 request,
                 target: None,
                 tries: 0,
                 retry_at,
+                timer: None,
             };
             self.handshakes.insert(binding, handshake);
-            self.timers.push(retry_at, TimerOwner::Handshake(binding));
+            self.arm_handshake(binding);
         }
         self.request_will(&binding);
+    }
+
+    fn arm_handshake(&mut self, binding: Binding) {
+        if let Some(handshake) = self.handshakes.get_mut(&binding) {
+            let at = handshake.retry_at;
+            self.timers
+                .arm(&mut handshake.timer, at, TimerOwner::Handshake(binding));
+        }
+    }
+
+    pub(super) fn drop_handshake(&mut self, binding: Binding) -> Option<Handshake> {
+        let mut handshake = self.handshakes.remove(&binding)?;
+        self.timers
+            .disarm(&mut handshake.timer, TimerOwner::Handshake(binding));
+        Some(handshake)
+    }
+
+    /// Goes on with the handshakes on a link that is back.
+    pub(super) fn resume_handshakes(&mut self, link: LinkId) {
+        let on_link = |binding: &&Binding| binding.link == link;
+        let bindings: Vec<_> = self.handshakes.keys().filter(on_link).copied().collect();
+        for binding in bindings {
+            self.arm_handshake(binding);
+        }
     }
 
     /// Sends the request that the handshake waits for an answer to.
@@ -75,13 +97,16 @@ impl Engine {
             let link = self.settings.link(binding.link);
             (link.t_retry, link.n_retry)
         };
+        let carries = self.links.carries(binding.link);
         let Some(handshake) = self.handshakes.get_mut(&binding) else {
             return;
         };
-        if handshake.retry_at > now {
-            let at = handshake.retry_at;
-            self.timers.push(at, TimerOwner::Handshake(binding));
+        handshake.timer = None;
+        if !carries {
             return;
+        }
+        if handshake.retry_at > now {
+            return self.arm_handshake(binding);
         }
         if handshake.tries >= n_retry {
             // [MQTT-SN 1.2 §6.3] D-11
@@ -90,8 +115,7 @@ impl Engine {
         }
         handshake.tries += 1;
         handshake.retry_at = now + t_retry;
-        self.timers
-            .push(handshake.retry_at, TimerOwner::Handshake(binding));
+        self.arm_handshake(binding);
         self.out.stats.retransmissions += 1;
         self.request_will(&binding);
     }
@@ -113,11 +137,11 @@ impl Engine {
         let Request {
             client_id, rule, ..
         } = &handshake.request;
-        match Target::read(&target, rule, client_id) {
+        match WillTopic::read(&target, rule, client_id) {
             Ok(target) => handshake.target = Some(target),
             Err(reason) => {
                 let client_id = Arc::clone(client_id);
-                self.handshakes.remove(&binding);
+                self.drop_handshake(binding);
                 return self.refuse_connect(now, binding, Some(&client_id), reason, octets);
             }
         }
@@ -137,16 +161,9 @@ impl Engine {
             Some(Handshake {
                 target: Some(_), ..
             }) => {
-                let payload = Bytes::copy_from_slice(bytes);
+                let message = Some(Bytes::copy_from_slice(bytes));
                 self.finish_handshake(now, binding, |target| {
-                    target.map_or(WillChange::Keep, |Target { topic, qos, retain }| {
-                        WillChange::Set(Will {
-                            topic,
-                            payload,
-                            qos,
-                            retain,
-                        })
-                    })
+                    WillChange::Set(Will { target, message })
                 });
             }
             Some(_) => self.request_will(&binding),
@@ -177,9 +194,9 @@ impl Engine {
         &mut self,
         now: Instant,
         binding: Binding,
-        will: impl FnOnce(Option<Target>) -> WillChange,
+        will: impl FnOnce(Option<WillTopic>) -> WillChange,
     ) {
-        let Some(handshake) = self.handshakes.remove(&binding) else {
+        let Some(handshake) = self.drop_handshake(binding) else {
             return;
         };
         let Handshake {
@@ -188,59 +205,56 @@ impl Engine {
         self.open(now, binding, request, will(target));
     }
 
-    /// Changes the will topic of a connected node [MQTT-SN 1.2 §6.4]; the gateway keeps the
-    /// wills itself, so the upstream need not know (design: shared connection).
+    /// Changes the will topic of a node, or deletes the will [MQTT-SN 1.2 §6.4] D-33; the gateway
+    /// keeps the wills itself, so the upstream need not know (design: shared connection).
     pub(super) fn will_topic_update(&mut self, key: SessionKey, target: Option<WillTarget<'_>>) {
-        let Some(session) = self.slots.get_mut(key) else {
+        let Some(session) = self.slots.get(key) else {
             return;
         };
-        let return_code = match target {
-            None => {
-                session.will = None;
+        let octets = target.map_or(0, |target| target.topic.len());
+        let target = target.map(|t| WillTopic::read(&t, &session.rule, &session.client_id));
+        let return_code = match (self.settings.wills, target.transpose()) {
+            (WillMode::Off, _) => ReturnCode::NotSupported,
+            (WillMode::Gateway, Err(reason)) => {
+                self.refused(key, reason, octets);
+                ReturnCode::NotSupported
+            }
+            (WillMode::Gateway, Ok(None)) => {
+                self.change_will(key, |will| *will = None);
                 ReturnCode::Accepted
             }
-            Some(target) => match Target::read(&target, &session.rule, &session.client_id) {
-                Ok(Target { topic, qos, retain }) => {
-                    let payload = session
-                        .will
-                        .take()
-                        .map_or_else(Bytes::new, |will| will.payload);
-                    session.will = Some(Will {
-                        topic,
-                        payload,
-                        qos,
-                        retain,
-                    });
-                    ReturnCode::Accepted
-                }
-                Err(reason) => {
-                    let (binding, client_id) = (session.binding, Arc::clone(&session.client_id));
-                    let octets = target.topic.len();
-                    self.out.dropped(binding, Some(&client_id), reason, octets);
-                    ReturnCode::NotSupported
-                }
-            },
+            (WillMode::Gateway, Ok(target)) => {
+                self.change_will(key, |will| will.get_or_insert_default().target = target);
+                ReturnCode::Accepted
+            }
         };
         self.send(key, &Message::WillTopicResp(ConnAck { return_code }));
     }
 
-    /// Changes the will message of a connected node; refused where there is no will to change.
+    /// Changes the will message of a node, also where its topic is still to come: the two are
+    /// independent of each other [MQTT-SN 1.2 §6.4] D-33.
     pub(super) fn will_message_update(&mut self, key: SessionKey, bytes: &[u8]) {
-        let Some(session) = self.slots.get_mut(key) else {
-            return;
-        };
-        let return_code = match &mut session.will {
-            Some(will) => {
-                will.payload = Bytes::copy_from_slice(bytes);
+        let return_code = match self.settings.wills {
+            WillMode::Off => ReturnCode::NotSupported,
+            WillMode::Gateway => {
+                let message = Bytes::copy_from_slice(bytes);
+                self.change_will(key, |will| {
+                    will.get_or_insert_default().message = Some(message);
+                });
                 ReturnCode::Accepted
             }
-            None => ReturnCode::NotSupported,
         };
         self.send(key, &Message::WillMsgResp(ConnAck { return_code }));
     }
+
+    fn change_will(&mut self, key: SessionKey, change: impl FnOnce(&mut Option<Will>)) {
+        if let Some(session) = self.slots.get_mut(key) {
+            change(&mut session.will);
+        }
+    }
 }
 
-impl Target {
+impl WillTopic {
     /// Reads where a will goes, by the rule of its node: a topic that it may not publish to is
     /// refused (D-43), a quality of service above its highest one is lowered, for a node shall
     /// not be kept out by that.

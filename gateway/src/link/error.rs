@@ -3,6 +3,8 @@
 use std::io;
 use std::net::SocketAddr;
 
+use crate::config::GroupTrouble;
+
 /// A link cannot be opened.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -30,6 +32,51 @@ pub enum LinkError {
         /// Why.
         source: io::Error,
     },
+    /// A group cannot be joined or sent to.
+    #[error(
+        "link {name}: cannot use the group {group}: {source}{}",
+        group_hint(source)
+    )]
+    Group {
+        /// The link's name.
+        name: String,
+        /// The group.
+        group: SocketAddr,
+        /// Why.
+        source: io::Error,
+    },
+    /// The groups do not go with where the link listens.
+    #[error("link {name}: {trouble}")]
+    Groups {
+        /// The link's name.
+        name: String,
+        /// Why.
+        trouble: GroupTrouble,
+    },
+    /// The link cannot be paced so.
+    #[error("link {name}: {trouble}")]
+    Pacing {
+        /// The link's name.
+        name: String,
+        /// Why.
+        trouble: String,
+    },
+}
+
+fn group_hint(source: &io::Error) -> &'static str {
+    match source.kind() {
+        io::ErrorKind::AddrInUse => {
+            "; another program listens there and does not share it (ss -lunp shows which): end \
+             it or take another port"
+        }
+        io::ErrorKind::AddrNotAvailable | io::ErrorKind::NotFound => {
+            "; no interface is that one (ip address shows them): change multicast.interface"
+        }
+        io::ErrorKind::InvalidInput => {
+            "; a group of this scope needs an interface: set multicast.interface"
+        }
+        _ => "; has the interface an address of that kind, and is it up? (ip address shows it)",
+    }
 }
 
 fn bind_hint(source: &io::Error) -> &'static str {

@@ -3,6 +3,8 @@
 use std::io;
 use std::net::SocketAddr;
 
+use nix::libc::{ENODEV, ENXIO};
+
 use crate::config::GroupTrouble;
 
 /// A link cannot be opened.
@@ -64,20 +66,23 @@ pub enum LinkError {
 }
 
 fn group_hint(source: &io::Error) -> &'static str {
+    let is_no_device = matches!(source.raw_os_error(), Some(ENODEV | ENXIO));
     match source.kind() {
+        _ if is_no_device => NO_SUCH_INTERFACE,
         io::ErrorKind::AddrInUse => {
             "; another program listens there and does not share it (ss -lunp shows which): end \
              it or take another port"
         }
-        io::ErrorKind::AddrNotAvailable | io::ErrorKind::NotFound => {
-            "; no interface is that one (ip address shows them): change multicast.interface"
-        }
+        io::ErrorKind::AddrNotAvailable => NO_SUCH_INTERFACE,
         io::ErrorKind::InvalidInput => {
             "; a group of this scope needs an interface: set multicast.interface"
         }
         _ => "; has the interface an address of that kind, and is it up? (ip address shows it)",
     }
 }
+
+const NO_SUCH_INTERFACE: &str =
+    "; no interface is that one (ip address shows them): change multicast.interface";
 
 fn bind_hint(source: &io::Error) -> &'static str {
     match source.kind() {

@@ -5,6 +5,8 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
 
+use super::reader::Section;
+
 /// The groups on which a UDP link makes its gateway known (D-09).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MulticastConfig {
@@ -58,6 +60,38 @@ impl MulticastConfig {
                 _ => None,
             }
         })
+    }
+}
+
+impl MulticastConfig {
+    /// Reads the groups of a link that listens at `listen`.
+    pub(super) fn read(
+        section: &mut Section<'_, '_>,
+        listen: SocketAddr,
+        dual_stack: bool,
+    ) -> Option<Self> {
+        let groups: Vec<SocketAddr> = section.or("multicast.groups", Vec::new());
+        if groups.is_empty() {
+            for key in ["multicast.interface", "multicast.hops_max"] {
+                if section.has(key) {
+                    section.warn(key, "it does nothing without multicast.groups");
+                }
+            }
+            return None;
+        }
+        let interface: Option<String> = section.optional("multicast.interface");
+        let read = Self {
+            groups,
+            interface: interface.map(|text| {
+                let Ok(interface) = text.parse();
+                interface
+            }),
+            hops_max: section.or("multicast.hops_max", DEFAULT_HOPS_MAX),
+        };
+        if let Some(trouble) = read.trouble(listen, dual_stack) {
+            section.refuse("multicast.groups", &trouble.to_string());
+        }
+        Some(read)
     }
 }
 

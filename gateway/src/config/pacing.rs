@@ -4,6 +4,8 @@ use shared::fault::{Airtime, LoRa};
 use shared::frame::frame_len_max;
 use shared::time::Duration;
 
+use super::reader::Section;
+
 /// How fast a link may be sent to, and what may wait for it.
 ///
 /// Without it a link takes datagrams as fast as its socket or line does.
@@ -136,6 +138,51 @@ impl PacingConfig {
         None
     }
 }
+
+impl PacingConfig {
+    /// Reads the pacing of a link, over that of its preset. There is none where neither says any.
+    pub(super) fn read(
+        section: &mut Section<'_, '_>,
+        preset: Option<Self>,
+        max_message: usize,
+    ) -> Option<Self> {
+        if preset.is_none() && !section.has_table(PACING) {
+            return None;
+        }
+        let default = preset.unwrap_or_default();
+        let spreading_factor = default.lora.map(|lora| lora.spreading_factor);
+        let spreading_factor = section.or_nothing("pacing.lora_spreading_factor", spreading_factor);
+        let read = Self {
+            rate_bytes_per_s: section
+                .or_nothing("pacing.rate_bytes_per_s", default.rate_bytes_per_s),
+            lora: spreading_factor.map(LoRa::eu868),
+            frame_overhead_bytes: section
+                .or("pacing.frame_overhead_bytes", default.frame_overhead_bytes),
+            frame_time: section.or("pacing.frame_time", default.frame_time),
+            burst_bytes: section.or("pacing.burst_bytes", default.burst_bytes),
+            duty_cycle_permille: section
+                .or("pacing.duty_cycle_permille", default.duty_cycle_permille),
+            duty_burst: section.or("pacing.duty_burst", default.duty_burst),
+            guard: section.or("pacing.guard", default.guard),
+            queue_bytes_max: section.or("pacing.queue_bytes_max", default.queue_bytes_max),
+        };
+        let takes_time = read.airtime_us(max_message) > 0;
+        if read.duty_cycle_permille < DUTY_CYCLE_FREE && !takes_time {
+            section.refuse("pacing.duty_cycle_permille", NO_TIME);
+        } else if let Some(why) = read.trouble(max_message) {
+            section.refuse_here(PACING, &why);
+        } else if !takes_time && read.guard == Duration::ZERO {
+            section.warn(PACING, NO_TIME);
+            return None;
+        }
+        Some(read)
+    }
+}
+
+const PACING: &str = "pacing";
+
+const NO_TIME: &str = "it does nothing, because nothing says how long a frame takes: set \
+                       pacing.rate_bytes_per_s, pacing.lora_spreading_factor or pacing.frame_time";
 
 /// The time over which a duty cycle is measured, in microseconds: one hour (EN 300 220-1
 /// V3.1.1, clause 5.4).

@@ -45,6 +45,9 @@ impl LinkPreset {
         Self::SAT_SBD,
     ];
 
+    /// The names of all of them.
+    pub const NAMES: &[&str] = &preset_names();
+
     /// Returns the preset of a name.
     #[must_use]
     pub fn by_name(name: &str) -> Option<&'static Self> {
@@ -125,6 +128,16 @@ impl LinkPreset {
         }),
         dead_after: None,
     };
+}
+
+const fn preset_names() -> [&'static str; LinkPreset::ALL.len()] {
+    let mut names = [""; LinkPreset::ALL.len()];
+    let mut index = 0;
+    while index < names.len() {
+        names[index] = LinkPreset::ALL[index].name;
+        index += 1;
+    }
+    names
 }
 
 /// What the standard proposes [MQTT-SN 1.2 §7.2].

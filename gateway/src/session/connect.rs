@@ -49,6 +49,7 @@ impl Engine {
         };
         if self.is_repeated(now, binding, client_id, connect) {
             self.out.stats.repeats += 1;
+            self.heard_connecting(now, client_id);
             self.answer_connect(&binding, ReturnCode::Accepted);
             return;
         }

@@ -226,11 +226,6 @@ impl LinkSettings {
         self.t_retry.saturating_mul(self.n_retry as u64)
     }
 
-    /// Returns within what time a peer must have been heard that has something to say now.
-    pub(super) const fn fresh_chance(&self) -> Duration {
-        self.t_retry.saturating_mul(self.n_retry as u64 + 1)
-    }
-
     /// Returns how long a node may be silent that is to be heard every `duration`
     /// [MQTT-SN 1.2 §7.2] D-17: the link's factor above it, but never less than the node's
     /// repetitions take.

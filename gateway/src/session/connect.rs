@@ -246,10 +246,9 @@ impl Engine {
             return;
         };
         if session.state == State::Active {
-            self.out.transmit(
-                &former,
-                &Message::Disconnect(Disconnect { duration_s: None }),
-            );
+            let message = Message::Disconnect(Disconnect { duration_s: None });
+            self.out
+                .transmit_as(session.rule.priority, &former, &message);
             self.tell(key, |client_id| Notice::Ended {
                 client_id,
                 how: Ending::TakenOver,

@@ -112,6 +112,14 @@ impl Settings {
         static FALLBACK: LinkSettings = LinkSettings::DEFAULT;
         self.links.get(usize::from(link.0)).unwrap_or(&FALLBACK)
     }
+
+    /// Returns whether anything is taken from a place: its link is there, and its forwarder may
+    /// send (D-35).
+    pub(super) fn can_hear(&self, place: &Binding) -> bool {
+        self.links
+            .get(usize::from(place.link.0))
+            .is_some_and(|link| place.node_id.is_none() || link.forwarders.allow(place.peer))
+    }
 }
 
 /// What one node's mailbox may hold (D-27).

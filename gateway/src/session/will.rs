@@ -89,7 +89,8 @@ impl Engine {
             None => Message::WillTopicReq,
             Some(_) => Message::WillMsgReq,
         };
-        self.out.transmit(binding, &message);
+        let priority = handshake.request.rule.priority;
+        self.out.transmit_as(priority, binding, &message);
     }
 
     pub(super) fn handshake_timeout(&mut self, now: Instant, binding: Binding) {

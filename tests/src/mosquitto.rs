@@ -161,6 +161,7 @@ impl Mosquitto {
         let mut conf = format!(
             "listener {} 127.0.0.1\nuser root\nlog_dest stderr\nlog_type all\n\
              connection_messages true\nset_tcp_nodelay true\nmax_queued_messages 0\n\
+             sys_interval 1\n\
              allow_anonymous {}\n",
             self.port,
             self.options.credentials.is_none()

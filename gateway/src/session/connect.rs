@@ -39,14 +39,7 @@ impl Engine {
             return;
         }
         if self.is_congested(now, client_id) {
-            self.out.dropped(
-                Some(binding),
-                None,
-                DropReason::SessionsFull,
-                client_id.len(),
-            );
-            self.answer_connect(&binding, ReturnCode::Congestion);
-            return;
+            return self.refuse_congested(&binding, client_id);
         }
         let request = Request {
             client_id: client_id.into(),
@@ -95,10 +88,22 @@ impl Engine {
     }
 
     fn is_congested(&self, now: Instant, client_id: &str) -> bool {
-        let is_new = self.slots.by_client_id(client_id).is_none();
         self.upstream_out(now)
-            || (is_new && self.slots.len() >= self.settings.sessions_max)
+            || self.has_no_room_for(client_id)
             || self.handshakes.len() >= super::will::HANDSHAKES_MAX
+    }
+
+    /// Returns whether a client id would need a session more than there may be.
+    pub(super) fn has_no_room_for(&self, client_id: &str) -> bool {
+        let is_new = self.slots.by_client_id(client_id).is_none();
+        is_new && self.slots.len() >= self.settings.sessions_max
+    }
+
+    pub(super) fn refuse_congested(&mut self, binding: &Binding, client_id: &str) {
+        let reason = DropReason::SessionsFull;
+        self.out
+            .dropped(Some(*binding), None, reason, client_id.len());
+        self.answer_connect(binding, ReturnCode::Congestion);
     }
 
     /// Opens or resumes the session of a CONNECT that is complete.

@@ -5,7 +5,7 @@ use shared::time::Instant;
 use super::engine::Engine;
 use super::output::{Ending, Notice};
 use super::port::Publication;
-use super::slots::SessionKey;
+use super::slots::{SessionKey, TimerOwner};
 use super::state::{State, Will};
 
 impl Engine {
@@ -55,7 +55,10 @@ impl Engine {
     /// Removes a session and all that was kept for it.
     pub(super) fn forget(&mut self, key: SessionKey) {
         self.wipe(key);
-        self.slots.remove(key);
+        let session = self.slots.remove(key);
+        if let Some(at) = session.and_then(|session| session.timer) {
+            self.timers.remove(at, TimerOwner::Session(key));
+        }
     }
 
     /// Drops everything a session has gathered, as CONNECT with clean = 1 asks for.

@@ -366,15 +366,19 @@ impl Engine {
         }
     }
 
-    /// Arms the session's timer where the pending one would fire too late.
+    /// Arms the session's timer where the pending one would fire too late. One that fires too
+    /// early costs nothing: the session is asked again then.
     pub(super) fn reschedule(&mut self, key: SessionKey) {
         let Some(session) = self.slots.get_mut(key) else {
             return;
         };
         let next = session.next_deadline();
         if session.timer.is_none_or(|timer| next < timer) {
-            session.timer = Some(next);
-            self.timers.push(next, TimerOwner::Session(key));
+            let owner = TimerOwner::Session(key);
+            if let Some(former) = session.timer.replace(next) {
+                self.timers.remove(former, owner);
+            }
+            self.timers.push(next, owner);
         }
     }
 

@@ -13,6 +13,7 @@
 mod address;
 mod anonymous;
 mod connect;
+mod consistency;
 mod downlink;
 mod ending;
 mod engine;
@@ -37,6 +38,7 @@ mod will;
 mod tests;
 
 pub use address::{ForwarderRule, NotAPrefix, Prefix};
+pub use consistency::Sight;
 pub use engine::Engine;
 pub use output::{DropReason, Ending, Notice, Output, Stats};
 pub use policy::{Admission, NodeRule, Pattern, Priority, Profile, Quota};

@@ -1,7 +1,6 @@
 //! Sessions by key, by client id and by binding, and the timers that belong to them.
 
-use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use shared::time::Instant;
@@ -17,9 +16,9 @@ pub(super) struct SessionKey(pub(super) u32);
 /// All sessions, found by client id or by binding without a scan.
 #[derive(Debug, Default)]
 pub(super) struct Slots {
-    sessions: Slab<Session>,
-    by_client_id: HashMap<Arc<str>, SessionKey>,
-    by_binding: HashMap<Binding, SessionKey>,
+    pub(super) sessions: Slab<Session>,
+    pub(super) by_client_id: HashMap<Arc<str>, SessionKey>,
+    pub(super) by_binding: HashMap<Binding, SessionKey>,
 }
 
 impl Slots {
@@ -97,18 +96,22 @@ pub(super) enum TimerOwner {
     Retained,
 }
 
-/// The deadlines, earliest first. A deadline that moves later costs nothing: the owner is
-/// asked again when the early one fires.
+/// The deadlines, earliest first.
 #[derive(Debug, Default)]
-pub(super) struct Timers(BinaryHeap<Reverse<(Instant, TimerOwner)>>);
+pub(super) struct Timers(pub(super) BTreeSet<(Instant, TimerOwner)>);
 
 impl Timers {
     pub(super) fn push(&mut self, at: Instant, owner: TimerOwner) {
-        self.0.push(Reverse((at, owner)));
+        self.0.insert((at, owner));
+    }
+
+    /// Forgets a deadline, so that owners who come and go leave nothing behind.
+    pub(super) fn remove(&mut self, at: Instant, owner: TimerOwner) {
+        self.0.remove(&(at, owner));
     }
 
     pub(super) fn next(&self) -> Option<Instant> {
-        self.0.peek().map(|Reverse((at, _))| *at)
+        self.0.first().map(|(at, _)| *at)
     }
 
     /// Takes the next timer that is due.
@@ -116,6 +119,6 @@ impl Timers {
         if self.next()? > now {
             return None;
         }
-        self.0.pop().map(|Reverse(entry)| entry)
+        self.0.pop_first()
     }
 }

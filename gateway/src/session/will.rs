@@ -25,7 +25,7 @@ pub(super) struct Handshake {
     /// The will topic, once it is there.
     target: Option<Target>,
     tries: u8,
-    retry_at: Instant,
+    pub(super) retry_at: Instant,
 }
 
 #[derive(Debug)]
@@ -190,6 +190,10 @@ impl Engine {
             target,
             ..
         } = handshake;
+        if self.has_no_room_for(&client_id) {
+            // Others have connected while this node told its will.
+            return self.refuse_congested(&binding, &client_id);
+        }
         let request = Request {
             client_id,
             clean,

@@ -1,6 +1,7 @@
 //! Scripts that read like the protocol: a node says, the gateway answers, time passes.
 
 mod connecting;
+mod corners;
 mod delivering;
 mod publishing;
 mod sleeping;

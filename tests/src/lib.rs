@@ -13,6 +13,7 @@
 mod cargo;
 pub mod load;
 mod mosquitto;
+pub mod ops;
 mod ports;
 mod probe;
 mod process;

@@ -22,7 +22,9 @@ impl Engine {
     ) {
         if let Some(key) = self.slots.by_binding(&binding) {
             // D-34: from a connected node it counts as QoS 0; it is not answered even so.
+            self.heard(now, key);
             let _ = self.publish_unacknowledged(key, publish);
+            self.reschedule(key);
             return;
         }
         let topic: Option<Arc<str>> = match publish.topic {

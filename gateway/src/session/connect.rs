@@ -38,6 +38,7 @@ impl Engine {
             self.answer_connect(&binding, ReturnCode::Accepted);
             return;
         }
+        self.heard_connecting(now, client_id);
         if self.is_congested(now, client_id) {
             return self.refuse_congested(&binding, client_id);
         }
@@ -50,7 +51,7 @@ impl Engine {
         if request.will {
             self.ask_for_will(now, binding, request);
         } else {
-            self.handshakes.remove(&binding);
+            self.drop_handshake(binding);
             self.open(now, binding, request, WillChange::Keep);
         }
     }
@@ -129,6 +130,9 @@ impl Engine {
         let Some(session) = self.slots.get_mut(key) else {
             return;
         };
+        if let Some(rule) = self.settings.admission.rule(&request.client_id) {
+            session.rule = Arc::clone(rule);
+        }
         session.state = State::Active;
         session.clean = request.clean;
         session.keep_alive_s = request.duration_s;
@@ -151,6 +155,7 @@ impl Engine {
         session.topics.unconfirm_all();
         session.suspend_in_flight();
         session.restart_supervision(now, &self.settings);
+        self.watch_heard(now, key);
         self.answer_connect(&binding, ReturnCode::Accepted);
         self.out.notice(Notice::Connected {
             client_id: request.client_id,

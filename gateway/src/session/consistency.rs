@@ -116,30 +116,44 @@ impl Engine {
 
     fn assert_timers(&self) {
         let pending = &self.timers.0;
-        let of_sessions = |(_, owner): &&(_, _)| matches!(owner, TimerOwner::Session(_));
-        let count = pending.iter().filter(of_sessions).count();
-        assert_eq!(count, self.slots.len(), "each session has one timer");
+        let mut owners: Vec<TimerOwner> = pending.iter().map(|(_, owner)| *owner).collect();
+        owners.sort_unstable();
+        let twice = owners.windows(2).find(|pair| pair[0] == pair[1]);
+        assert_eq!(twice, None, "a timer fires twice");
         for (index, session) in &self.slots.sessions {
             let owner = TimerOwner::Session(SessionKey(index as u32));
-            let client_id = &session.client_id;
-            let at = session.timer.expect("every session has a deadline");
-            assert!(
-                at <= session.next_deadline(),
-                "{client_id} is looked at too late"
-            );
-            assert!(
-                pending.contains(&(at, owner)),
-                "{client_id} has lost its timer"
-            );
+            let (client_id, deadline) = (&session.client_id, session.next_deadline());
+            if let Some(at) = session.timer {
+                assert!(
+                    pending.contains(&(at, owner)),
+                    "{client_id} has lost its timer"
+                );
+            }
+            // Where its link carries nothing its time stands still.
+            if self.links.reach(session.binding) {
+                let soon = session.timer.is_some_and(|at| at <= deadline);
+                assert!(soon, "{client_id} is looked at too late");
+            }
         }
         for (binding, handshake) in &self.handshakes {
-            let mut own = pending
-                .iter()
-                .filter(|(_, owner)| *owner == TimerOwner::Handshake(*binding));
-            assert!(
-                own.any(|(at, _)| *at <= handshake.retry_at),
-                "the handshake at {binding} has no timer"
-            );
+            let owner = TimerOwner::Handshake(*binding);
+            if let Some(at) = handshake.timer {
+                assert!(
+                    pending.contains(&(at, owner)),
+                    "{binding} has lost its timer"
+                );
+            }
+            if self.links.reach(Some(*binding)) {
+                let soon = handshake.timer.is_some_and(|at| at <= handshake.retry_at);
+                assert!(soon, "the handshake at {binding} is looked at too late");
+            }
+        }
+        for (_, owner) in pending {
+            match owner {
+                TimerOwner::Session(key) => assert!(self.slots.get(*key).is_some()),
+                TimerOwner::Handshake(binding) => assert!(self.handshakes.contains_key(binding)),
+                _ => {}
+            }
         }
     }
 

@@ -76,7 +76,7 @@ impl Engine {
         while let Some(session) = self.slots.get_mut(key) {
             // D-16: retained messages follow the SUBACK that is still to come.
             let waits = session.unresponsive || !session.pending_subscribes.is_empty();
-            if !session.listens() || waits {
+            if !session.listens() || waits || !self.links.reach(session.binding) {
                 return;
             }
             if session.paused_until.is_some_and(|until| until > now) {

@@ -4,32 +4,16 @@ use shared::time::Instant;
 
 use super::engine::Engine;
 use super::output::{Ending, Notice};
-use super::port::Publication;
 use super::slots::{SessionKey, TimerOwner};
 use super::state::{State, Will};
 
 impl Engine {
     /// Ends the connection of a node that fell silent, and publishes its will.
     pub(super) fn lose(&mut self, now: Instant, key: SessionKey) {
-        if let Some(Will {
-            topic,
-            payload,
-            qos,
-            retain,
-        }) = self
-            .slots
-            .get_mut(key)
-            .and_then(|session| session.will.clone())
-        {
-            self.out.publish(
-                Publication {
-                    topic,
-                    payload,
-                    qos,
-                    retain,
-                },
-                None,
-            );
+        let session = self.slots.get(key);
+        let will = session.and_then(|session| session.will.as_ref());
+        if let Some(publication) = will.and_then(Will::publication) {
+            self.out.publish(publication, None);
         }
         self.end(now, key, Ending::Lost);
     }
@@ -55,9 +39,9 @@ impl Engine {
     /// Removes a session and all that was kept for it.
     pub(super) fn forget(&mut self, key: SessionKey) {
         self.wipe(key);
-        let session = self.slots.remove(key);
-        if let Some(at) = session.and_then(|session| session.timer) {
-            self.timers.remove(at, TimerOwner::Session(key));
+        if let Some(mut session) = self.slots.remove(key) {
+            self.timers
+                .disarm(&mut session.timer, TimerOwner::Session(key));
         }
     }
 

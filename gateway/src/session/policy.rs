@@ -129,6 +129,12 @@ impl Pattern {
         &self.0
     }
 
+    /// Returns the one client id that fits, where the pattern has no wildcard.
+    #[must_use]
+    pub fn single(&self) -> Option<&str> {
+        (!self.0.contains(['*', '?'])).then_some(&*self.0)
+    }
+
     /// Returns whether a client id fits, character by character: case matters (A.14).
     #[must_use]
     pub fn fits(&self, client_id: &str) -> bool {

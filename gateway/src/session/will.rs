@@ -10,8 +10,10 @@ use super::connect::{Request, WillChange};
 use super::engine::Engine;
 use super::output::DropReason;
 use super::port::Binding;
+use super::port::LinkId;
+use super::settings::WillMode;
 use super::slots::{SessionKey, TimerOwner};
-use super::state::Will;
+use super::state::{Will, WillTopic};
 
 /// The most will handshakes under way at once; a further CONNECT is answered with code 01.
 pub(super) const HANDSHAKES_MAX: usize = 1024;
@@ -23,16 +25,10 @@ pub(super) struct Handshake {
     clean: bool,
     duration_s: u16,
     /// The will topic, once it is there.
-    target: Option<Target>,
+    target: Option<WillTopic>,
     tries: u8,
     pub(super) retry_at: Instant,
-}
-
-#[derive(Debug)]
-struct Target {
-    topic: Arc<str>,
-    qos: QoS,
-    retain: bool,
+    pub(super) timer: Option<Instant>,
 }
 
 impl Engine {
@@ -46,6 +42,7 @@ impl Engine {
             // [MQTT-SN 1.2 §6.3] D-10
             self.out.stats.repeats += 1;
         } else {
+            self.drop_handshake(binding);
             let handshake = Handshake {
                 client_id: request.client_id,
                 clean: request.clean,
@@ -53,11 +50,36 @@ impl Engine {
                 target: None,
                 tries: 0,
                 retry_at,
+                timer: None,
             };
             self.handshakes.insert(binding, handshake);
-            self.timers.push(retry_at, TimerOwner::Handshake(binding));
+            self.arm_handshake(binding);
         }
         self.request_will(&binding);
+    }
+
+    fn arm_handshake(&mut self, binding: Binding) {
+        if let Some(handshake) = self.handshakes.get_mut(&binding) {
+            let at = handshake.retry_at;
+            self.timers
+                .arm(&mut handshake.timer, at, TimerOwner::Handshake(binding));
+        }
+    }
+
+    pub(super) fn drop_handshake(&mut self, binding: Binding) -> Option<Handshake> {
+        let mut handshake = self.handshakes.remove(&binding)?;
+        self.timers
+            .disarm(&mut handshake.timer, TimerOwner::Handshake(binding));
+        Some(handshake)
+    }
+
+    /// Goes on with the handshakes on a link that is back.
+    pub(super) fn resume_handshakes(&mut self, link: LinkId) {
+        let on_link = |binding: &&Binding| binding.link == link;
+        let bindings: Vec<_> = self.handshakes.keys().filter(on_link).copied().collect();
+        for binding in bindings {
+            self.arm_handshake(binding);
+        }
     }
 
     /// Sends the request that the handshake waits for an answer to.
@@ -77,13 +99,16 @@ impl Engine {
             let link = self.settings.link(binding.link);
             (link.t_retry, link.n_retry)
         };
+        let carries = self.links.carries(binding.link);
         let Some(handshake) = self.handshakes.get_mut(&binding) else {
             return;
         };
-        if handshake.retry_at > now {
-            let at = handshake.retry_at;
-            self.timers.push(at, TimerOwner::Handshake(binding));
+        handshake.timer = None;
+        if !carries {
             return;
+        }
+        if handshake.retry_at > now {
+            return self.arm_handshake(binding);
         }
         if handshake.tries >= n_retry {
             // [MQTT-SN 1.2 §6.3] D-11
@@ -92,8 +117,7 @@ impl Engine {
         }
         handshake.tries += 1;
         handshake.retry_at = now + t_retry;
-        self.timers
-            .push(handshake.retry_at, TimerOwner::Handshake(binding));
+        self.arm_handshake(binding);
         self.out.stats.retransmissions += 1;
         self.request_will(&binding);
     }
@@ -113,11 +137,11 @@ impl Engine {
             return self.finish_handshake(now, binding, |_| WillChange::Delete);
         };
         let Some(topic) = will_topic_name(&target) else {
-            self.handshakes.remove(&binding);
+            self.drop_handshake(binding);
             self.answer_connect(&binding, ReturnCode::NotSupported);
             return;
         };
-        handshake.target = Some(Target {
+        handshake.target = Some(WillTopic {
             topic,
             qos: target.qos,
             retain: target.retain,
@@ -138,16 +162,9 @@ impl Engine {
             Some(Handshake {
                 target: Some(_), ..
             }) => {
-                let payload = Bytes::copy_from_slice(bytes);
+                let message = Some(Bytes::copy_from_slice(bytes));
                 self.finish_handshake(now, binding, |target| {
-                    target.map_or(WillChange::Keep, |Target { topic, qos, retain }| {
-                        WillChange::Set(Will {
-                            topic,
-                            payload,
-                            qos,
-                            retain,
-                        })
-                    })
+                    WillChange::Set(Will { target, message })
                 });
             }
             Some(_) => self.request_will(&binding),
@@ -178,9 +195,9 @@ impl Engine {
         &mut self,
         now: Instant,
         binding: Binding,
-        will: impl FnOnce(Option<Target>) -> WillChange,
+        will: impl FnOnce(Option<WillTopic>) -> WillChange,
     ) {
-        let Some(handshake) = self.handshakes.remove(&binding) else {
+        let Some(handshake) = self.drop_handshake(binding) else {
             return;
         };
         let Handshake {
@@ -203,51 +220,48 @@ impl Engine {
         self.open(now, binding, request, will(target));
     }
 
-    /// Changes the will topic of a connected node [MQTT-SN 1.2 §6.4]; the gateway keeps the
-    /// wills itself, so the upstream need not know (design: shared connection).
+    /// Changes the will topic of a node, or deletes the will [MQTT-SN 1.2 §6.4] D-33; the gateway
+    /// keeps the wills itself, so the upstream need not know (design: shared connection).
     pub(super) fn will_topic_update(&mut self, key: SessionKey, target: Option<WillTarget<'_>>) {
-        let Some(session) = self.slots.get_mut(key) else {
-            return;
-        };
-        let return_code = match target {
-            None => {
-                session.will = None;
+        let topic = target.map(|target| (target, will_topic_name(&target)));
+        let return_code = match (self.settings.wills, topic) {
+            (WillMode::Off, _) | (_, Some((_, None))) => ReturnCode::NotSupported,
+            (WillMode::Gateway, None) => {
+                self.change_will(key, |will| *will = None);
                 ReturnCode::Accepted
             }
-            Some(target) => match will_topic_name(&target) {
-                Some(topic) => {
-                    let payload = session
-                        .will
-                        .take()
-                        .map_or_else(Bytes::new, |will| will.payload);
-                    let WillTarget { qos, retain, .. } = target;
-                    session.will = Some(Will {
-                        topic,
-                        payload,
-                        qos,
-                        retain,
-                    });
-                    ReturnCode::Accepted
-                }
-                None => ReturnCode::NotSupported,
-            },
+            (WillMode::Gateway, Some((target, Some(topic)))) => {
+                let WillTarget { qos, retain, .. } = target;
+                let target = WillTopic { topic, qos, retain };
+                self.change_will(key, |will| {
+                    will.get_or_insert_default().target = Some(target);
+                });
+                ReturnCode::Accepted
+            }
         };
         self.send(key, &Message::WillTopicResp(ConnAck { return_code }));
     }
 
-    /// Changes the will message of a connected node; refused where there is no will to change.
+    /// Changes the will message of a node, also where its topic is still to come: the two are
+    /// independent of each other [MQTT-SN 1.2 §6.4] D-33.
     pub(super) fn will_message_update(&mut self, key: SessionKey, bytes: &[u8]) {
-        let Some(session) = self.slots.get_mut(key) else {
-            return;
-        };
-        let return_code = match &mut session.will {
-            Some(will) => {
-                will.payload = Bytes::copy_from_slice(bytes);
+        let return_code = match self.settings.wills {
+            WillMode::Off => ReturnCode::NotSupported,
+            WillMode::Gateway => {
+                let message = Bytes::copy_from_slice(bytes);
+                self.change_will(key, |will| {
+                    will.get_or_insert_default().message = Some(message);
+                });
                 ReturnCode::Accepted
             }
-            None => ReturnCode::NotSupported,
         };
         self.send(key, &Message::WillMsgResp(ConnAck { return_code }));
+    }
+
+    fn change_will(&mut self, key: SessionKey, change: impl FnOnce(&mut Option<Will>)) {
+        if let Some(session) = self.slots.get_mut(key) {
+            change(&mut session.will);
+        }
     }
 }
 

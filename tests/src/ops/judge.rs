@@ -69,7 +69,8 @@ struct Cause {
     datagrams: u32,
     requests: u32,
     is_datagram: bool,
-    is_shutdown: bool,
+    /// Whether a link that counted as dead is heard by this: everyone on it goes on.
+    revives: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -152,10 +153,7 @@ impl Judge {
                 self.told(event);
                 vec![(names::event(event), "any")]
             }
-            Input::Shutdown => {
-                self.cause.is_shutdown = true;
-                vec![("shutdown", "any")]
-            }
+            Input::Shutdown => vec![("shutdown", "any")],
             Input::Link(..) => vec![("link", "any")],
             Input::Timeout => vec![("timeout", "any")],
         }
@@ -296,6 +294,7 @@ impl Judge {
                     node.radio = Radio::Asleep;
                 }
             }
+            Notice::LinkHeard { .. } => self.cause.revives = true,
             Notice::Moved { client_id, binding } => {
                 if let Some(node) = self.nodes.get_mut(client_id) {
                     node.binding = Some(*binding);

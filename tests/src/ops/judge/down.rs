@@ -179,7 +179,7 @@ impl Judge {
 
     /// Strangers are answered once, and not often (D-28).
     fn check_stranger(&mut self, to: Binding, message: &Message<'_>) -> Result<(), String> {
-        if !self.cause.is_datagram || !self.is_stray() {
+        if !self.cause.is_datagram || self.cause.revives || !self.is_stray() {
             return Ok(());
         }
         let asked = self.cause.heard.as_ref().map(|(binding, _)| *binding);

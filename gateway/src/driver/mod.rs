@@ -28,7 +28,7 @@ use crate::upstream::{MqttUpstream, Upstream, UpstreamConfigError};
 
 use clock::Clock;
 use notices::Notices;
-pub(crate) use settings::check_upstream;
+pub(crate) use settings::{admission, check_upstream};
 
 /// The batches of datagrams that may wait for the driver; beyond it the links leave theirs
 /// with the kernel, whose receive buffer is the larger one.

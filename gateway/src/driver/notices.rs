@@ -56,11 +56,16 @@ impl Notices {
             Notice::Unresponsive { client_id } => {
                 warn!(node = %client_id, "does not answer; what waits for it is kept");
             }
+            Notice::Unsubscribed { client_id, filter } => {
+                warn!(node = %client_id, %filter, "may not be subscribed to any more");
+            }
             Notice::Ended { client_id, how } => {
                 let how = match how {
                     Ending::Disconnected => "disconnected",
                     Ending::Lost => "lost",
                     Ending::TakenOver => "taken over",
+                    Ending::NotAdmitted => "not admitted any more",
+                    Ending::Displaced => "gave its place to a node of higher priority",
                     Ending::UpstreamOut => "sent off",
                 };
                 info!(node = %client_id, "{how}");

@@ -9,6 +9,7 @@ mod clock;
 mod drops;
 mod error;
 mod kernel;
+mod pacing;
 mod pool;
 mod replies;
 mod serial;

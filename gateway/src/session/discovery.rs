@@ -10,6 +10,7 @@ use shared::wire::{Advertise, GwInfo, Message, SearchGw};
 
 use super::engine::Engine;
 use super::output::{DropReason, Notice};
+use super::policy::Priority;
 use super::port::{Binding, LinkId};
 use super::settings::Discovery;
 
@@ -204,8 +205,12 @@ impl Engine {
             gw_id: self.settings.gw_id,
             gw_addr: &[],
         });
-        self.out
-            .transmit_within(&binding, forward_radius(search.radius), &info);
+        self.out.transmit_within(
+            Priority::Normal,
+            &binding,
+            forward_radius(search.radius),
+            &info,
+        );
         if self.searches_all.allow(now, binding.link) {
             self.out.broadcast(binding.link, search.radius, &info);
         }

@@ -5,7 +5,7 @@ use shared::time::Instant;
 use super::engine::Engine;
 use super::output::{Ending, Notice};
 use super::slots::{SessionKey, TimerOwner};
-use super::state::{State, Will};
+use super::state::{Session, State, Will};
 
 impl Engine {
     /// Ends the connection of a node that fell silent, and publishes its will.
@@ -30,18 +30,28 @@ impl Engine {
         session.suspend_in_flight();
         session.restart_supervision(now, &self.settings);
         if session.clean {
-            self.forget(key);
+            self.forget(now, key);
         } else {
             self.reschedule(key);
         }
     }
 
     /// Removes a session and all that was kept for it.
-    pub(super) fn forget(&mut self, key: SessionKey) {
+    pub(super) fn forget(&mut self, now: Instant, key: SessionKey) {
         self.wipe(key);
         if let Some(mut session) = self.slots.remove(key) {
             self.timers
                 .disarm(&mut session.timer, TimerOwner::Session(key));
+            // What counts towards a quota goes on counting without a session.
+            let Session {
+                client_id,
+                meter,
+                rule,
+                ..
+            } = session;
+            let len_max = self.settings.sessions_max;
+            self.meters
+                .keep(now, &client_id, meter, &rule.quota, len_max);
         }
     }
 

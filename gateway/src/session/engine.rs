@@ -10,8 +10,10 @@ use shared::wire::{Disconnect, Forward, Message, MsgId, PingReq, QoS};
 use super::links::Links;
 use super::outage::UpstreamState;
 use super::output::{DropReason, Notice, Output, Outputs, Stats};
+use super::policy::Priority;
 use super::port::{Binding, LinkId, Peer, UpstreamEvent, UpstreamRequest};
-use super::rate::{Answers, Buckets};
+use super::quota::Meters;
+use super::rate::{Answers, Buckets, Refusals};
 use super::settings::Settings;
 use super::slots::{SessionKey, Slots, TimerOwner, Timers};
 use super::state::Session;
@@ -44,6 +46,11 @@ pub struct Engine {
     pub(super) handshakes: HashMap<Binding, Handshake>,
     pub(super) strangers: Answers<Binding>,
     pub(super) searches: Answers<Binding>,
+    pub(super) refusals: Refusals<Binding>,
+    /// What nodes without a session have published of late.
+    pub(super) meters: Meters,
+    /// When no session was found that could make room for a node, and of which priority.
+    pub(super) none_displaceable: Option<(Instant, Priority)>,
     pub(super) searches_all: Answers<LinkId>,
     pub(super) anonymous: Buckets<(usize, Peer, Option<shared::wire::NodeId>)>,
     pub(super) rng: Rng,
@@ -72,6 +79,9 @@ impl Engine {
             handshakes: HashMap::new(),
             strangers: Answers::default(),
             searches: Answers::default(),
+            refusals: Refusals::default(),
+            meters: Meters::default(),
+            none_displaceable: None,
             searches_all: Answers::default(),
             anonymous: Buckets::default(),
             rng,
@@ -136,7 +146,11 @@ impl Engine {
                 let owner = self.out.take_uplink(*id);
                 let session = owner.and_then(|key| self.slots.get_mut(key));
                 let client_id = session.map(|session| {
+                    let before = session.uplinks.len();
                     session.uplinks.retain(|uplink| uplink.id != *id);
+                    if session.uplinks.len() < before {
+                        session.meter.refund(publication.topic.len() + octets);
+                    }
                     Arc::clone(&session.client_id)
                 });
                 self.out
@@ -178,10 +192,9 @@ impl Engine {
             if session.listens()
                 && let Some(binding) = session.binding
             {
-                self.out.transmit(
-                    &binding,
-                    &Message::Disconnect(Disconnect { duration_s: None }),
-                );
+                let message = Message::Disconnect(Disconnect { duration_s: None });
+                self.out
+                    .transmit_as(session.rule.priority, &binding, &message);
             }
         }
     }
@@ -257,7 +270,7 @@ impl Engine {
         datagram: &[u8],
     ) {
         match message {
-            Message::Connect(connect) => self.connect(now, binding, &connect),
+            Message::Connect(connect) => self.connect(now, binding, &connect, datagram.len()),
             Message::WillTopic(target) => self.will_topic(now, binding, target, datagram.len()),
             Message::WillMsg(bytes) => self.will_message(now, binding, bytes, datagram.len()),
             Message::SearchGw(search) => self.search(now, binding, search, datagram.len()),
@@ -268,7 +281,9 @@ impl Engine {
             Message::PingReq(ping) if !ping.client_id.is_empty() => {
                 self.wake(now, binding, ping.client_id, datagram.len());
             }
-            Message::Publish(publish) if publish.qos == QoS::MinusOne => {
+            Message::Publish(publish)
+                if publish.qos == QoS::MinusOne && self.slots.by_binding(&binding).is_none() =>
+            {
                 self.publish_minus_one(now, binding, &publish, datagram.len());
             }
             Message::ConnAck(_)
@@ -315,14 +330,19 @@ impl Engine {
 
     /// Sends a message to a session's node; silence where it has no place.
     pub(super) fn send(&mut self, key: SessionKey, message: &Message<'_>) {
-        if let Some(binding) = self.slots.get(key).and_then(|session| session.binding) {
-            self.out.transmit(&binding, message);
+        if let Some(session) = self.slots.get(key)
+            && let Some(binding) = session.binding
+        {
+            self.out
+                .transmit_as(session.rule.priority, &binding, message);
         }
     }
 
     pub(super) fn new_session(&mut self, client_id: Arc<str>, now: Instant) -> SessionKey {
         let first = MsgId(self.rng.next_u16() >> 1);
-        self.slots.insert(Session::new(client_id, now, first))
+        let mut session = Session::new(client_id, now, first);
+        session.meter = self.meters.take(&session.client_id);
+        self.slots.insert(session)
     }
 
     pub(super) fn tell(&mut self, key: SessionKey, notice: impl FnOnce(Arc<str>) -> Notice) {

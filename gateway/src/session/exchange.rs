@@ -36,6 +36,7 @@ impl Engine {
         } else {
             MsgId::NONE
         };
+        let priority = session.rule.priority;
         let (Some(flight), Some(binding)) = (&mut session.in_flight, session.binding) else {
             return;
         };
@@ -66,7 +67,7 @@ impl Engine {
             }
             Stage::Release => Message::PubRel(msg_id),
         };
-        self.out.transmit(&binding, &message);
+        self.out.transmit_as(priority, &binding, &message);
     }
 
     /// Repeats what was not answered in time, or gives the node up until it is heard (D-18).

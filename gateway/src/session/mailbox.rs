@@ -58,6 +58,15 @@ pub(super) struct Mailbox {
 }
 
 impl Mailbox {
+    pub(super) fn len(&self) -> usize {
+        self.letters.len()
+    }
+
+    /// Returns the octets of all letters, topic names and payloads together.
+    pub(super) const fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     pub(super) fn front(&self) -> Option<&Letter> {
         self.letters.front()
     }

@@ -11,6 +11,7 @@
 //! are this project's decisions where the standard is silent or contradicts itself.
 
 mod address;
+mod admission;
 mod anonymous;
 mod connect;
 mod consistency;
@@ -21,11 +22,14 @@ mod engine;
 mod exchange;
 mod links;
 mod mailbox;
+mod nodes;
 mod outage;
 mod output;
 mod policy;
 mod port;
+mod quota;
 mod rate;
+mod reconfigure;
 mod retained;
 mod settings;
 mod sleep;
@@ -46,12 +50,14 @@ mod tests;
 pub use address::{ForwarderRule, NotAPrefix, Prefix};
 pub use consistency::Sight;
 pub use engine::Engine;
+pub use nodes::{NodeState, NodeStatus};
 pub use output::{DropReason, Ending, Notice, Output, Stats};
 pub use policy::{Admission, NodeRule, Pattern, Priority, Profile, Quota};
 pub use port::{
     Binding, Delivery, DeliveryId, LinkEvent, LinkId, Peer, Publication, PublicationId, Refusal,
     UpstreamEvent, UpstreamRequest,
 };
+pub use reconfigure::Reconfigured;
 pub use settings::{
     Discovery, Forwarders, LinkSettings, MailboxLimits, QosMinusOneRule, Senders, Settings,
     Tolerance, WillMode,

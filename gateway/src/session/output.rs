@@ -82,6 +82,13 @@ pub enum Notice {
         /// The node.
         client_id: Arc<str>,
     },
+    /// A subscription has ended: the rules of admission, read anew, do not allow it.
+    Unsubscribed {
+        /// The node.
+        client_id: Arc<str>,
+        /// The topic filter.
+        filter: Arc<str>,
+    },
     /// A node's connection has ended.
     Ended {
         /// The node.
@@ -151,6 +158,11 @@ pub enum Ending {
     Lost,
     /// The node connected from elsewhere; its will is not published (D-29).
     TakenOver,
+    /// The rules of admission, read anew, do not serve it, or not there; its will is not
+    /// published.
+    NotAdmitted,
+    /// Its session, which it had left, made room for a node of higher priority.
+    Displaced,
     /// The upstream has been away for too long; its will is not published (D-36).
     UpstreamOut,
 }
@@ -193,6 +205,22 @@ pub enum DropReason {
     TopicTableFull,
     /// There are as many sessions as are allowed.
     SessionsFull,
+    /// There are as many will handshakes under way as are allowed.
+    HandshakesFull,
+    /// CONNECT has another protocol id, or a client id or a will that none can have (D-14).
+    UnacceptableConnect,
+    /// The rules of admission do not serve the node, or not at this place (D-43, D-44).
+    NotAdmitted,
+    /// The rules of admission do not allow the node the topic (D-43).
+    NotAuthorised,
+    /// The quality of service is above the node's highest one (D-43).
+    QosCeiling,
+    /// The node's client stack cannot be told the topic ids of the subscription (A.20).
+    Profile,
+    /// More publications in a minute than the node's quota allows (D-42).
+    QuotaMessages,
+    /// More octets in a day than the node's quota allows (D-42).
+    QuotaBytes,
     /// There are as many nodes watched as are allowed.
     WatchesFull,
     /// There are as many other gateways on the link as are kept in mind.
@@ -230,6 +258,14 @@ impl DropReason {
             Self::TooLong => "too_long",
             Self::TopicTableFull => "topic_table_full",
             Self::SessionsFull => "sessions_full",
+            Self::HandshakesFull => "handshakes_full",
+            Self::UnacceptableConnect => "unacceptable_connect",
+            Self::NotAdmitted => "not_admitted",
+            Self::NotAuthorised => "not_authorised",
+            Self::QosCeiling => "qos_ceiling",
+            Self::Profile => "profile",
+            Self::QuotaMessages => "quota_messages",
+            Self::QuotaBytes => "quota_bytes",
             Self::WatchesFull => "watches_full",
             Self::GatewaysFull => "gateways_full",
         }
@@ -256,8 +292,9 @@ pub struct Stats {
     /// Downlink publications the broker was answered for while they waited in memory, because
     /// it was kept waiting for too many.
     pub answered_early: u64,
-    /// Replies to strangers that were withheld for their rate (D-28), and to SEARCHGW where the
-    /// gateway could not serve or leaves it to another one.
+    /// Replies that were withheld for their rate: to strangers (D-28), to CONNECTs that were
+    /// refused, and to publications at QoS 0 that were; and to SEARCHGW where the gateway could
+    /// not serve or leaves it to another one.
     pub replies_withheld: u64,
     /// How often the engine was served so late that it doubted what it had heard.
     pub late: u64,
@@ -282,17 +319,33 @@ impl Outputs {
     }
 
     pub(super) fn transmit(&mut self, binding: &Binding, message: &Message<'_>) {
-        self.transmit_within(binding, 0, message);
+        self.transmit_within(Priority::Normal, binding, 0, message);
+    }
+
+    /// Sends a message of a node that goes before others, or after them.
+    pub(super) fn transmit_as(
+        &mut self,
+        priority: Priority,
+        binding: &Binding,
+        message: &Message<'_>,
+    ) {
+        self.transmit_within(priority, binding, 0, message);
     }
 
     /// Sends a message to a place; a forwarder carries it as far as `radius` says (A.16).
-    pub(super) fn transmit_within(&mut self, binding: &Binding, radius: u8, message: &Message<'_>) {
+    pub(super) fn transmit_within(
+        &mut self,
+        priority: Priority,
+        binding: &Binding,
+        radius: u8,
+        message: &Message<'_>,
+    ) {
         let node_id = binding.node_id.as_ref();
         if let Some(datagram) = self.emit(node_id, radius, message) {
             self.queue.push_back(Output::Transmit {
                 binding: *binding,
                 datagram,
-                priority: Priority::Normal,
+                priority,
             });
         }
     }

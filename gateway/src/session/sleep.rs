@@ -56,10 +56,13 @@ impl Engine {
         };
         let is_here = session.binding == Some(binding);
         match session.state {
+            State::Asleep { .. } | State::Awake { .. } if is_here => {}
             State::Asleep { .. } | State::Awake { .. } => {
-                if !is_here {
-                    self.rebind(now, key, binding);
+                if !session.rule.allows_place(&binding) {
+                    // D-31: a move must pass what a CONNECT from there would have to.
+                    return self.turn_away(now, binding, key, octets);
                 }
+                self.rebind(now, key, binding);
             }
             State::Active if is_here => {}
             // D-31: an active node does not move by a ping, and a lost one must connect.

@@ -77,12 +77,16 @@ impl Slots {
         }
     }
 
-    /// Returns the keys of all sessions, in a stable order.
-    pub(super) fn keys(&self) -> Vec<SessionKey> {
+    /// Returns all sessions, in a stable order.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (SessionKey, &Session)> {
         self.sessions
             .iter()
-            .map(|(index, _)| SessionKey(index as u32))
-            .collect()
+            .map(|(index, session)| (SessionKey(index as u32), session))
+    }
+
+    /// Returns the keys of all sessions, in a stable order.
+    pub(super) fn keys(&self) -> Vec<SessionKey> {
+        self.iter().map(|(key, _)| key).collect()
     }
 }
 

@@ -23,6 +23,7 @@ use shared::wire::{MsgId, Publish, QoS, ReturnCode, SubAck, TopicId, TopicRef};
 use super::mailbox::{Letter, Mailbox};
 use super::policy::NodeRule;
 use super::port::{Binding, Publication, PublicationId};
+use super::quota::Meter;
 use super::settings::{LinkSettings, Settings};
 use super::topic_table::TopicTable;
 
@@ -48,6 +49,9 @@ pub(super) struct Session {
     /// The last answer to a SUBSCRIBE, repeated when the node repeats its request.
     pub(super) last_suback: Option<SubAck>,
     pub(super) uplinks: Vec<Uplink>,
+    /// What counts towards the node's quota.
+    pub(super) meter: Meter,
+    pub(super) told: Told,
     /// QoS 2 publications from the node that were answered by PUBREC.
     pub(super) received: Vec<Received>,
     pub(super) mailbox: Mailbox,
@@ -148,6 +152,36 @@ pub(super) struct Uplink {
     pub(super) topic_id: TopicId,
     pub(super) dup: bool,
     pub(super) digest: u64,
+    /// Whether the node has used the message id for something else since, and so does not wait
+    /// for the answer any more.
+    pub(super) superseded: bool,
+}
+
+/// When a node was last told that its publications at QoS 0 are refused, by code.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Told {
+    congestion: Option<Instant>,
+    not_supported: Option<Instant>,
+}
+
+impl Told {
+    /// The time between two refusals with the same code.
+    const INTERVAL: Duration = Duration::from_secs(60);
+
+    /// Returns whether the node is to be told a code now (A.19 row 14, D-42). An unknown topic
+    /// id is told every time, for the node can mend that (D-45).
+    pub(super) fn may_tell(&mut self, now: Instant, code: ReturnCode) -> bool {
+        let last = match code {
+            ReturnCode::Congestion => &mut self.congestion,
+            ReturnCode::NotSupported => &mut self.not_supported,
+            _ => return true,
+        };
+        let due = last.is_none_or(|last| now.since(last) >= Self::INTERVAL);
+        if due {
+            *last = Some(now);
+        }
+        due
+    }
 }
 
 /// A publication that the broker has taken: at QoS 2, and at QoS 1 where repetitions are to be
@@ -165,17 +199,17 @@ pub(super) struct Received {
 }
 
 impl Received {
-    /// Returns whether a PUBLISH is this one again: it has the same message id and, after
-    /// PUBREL has freed that, one of the two was a repetition and both say the same.
+    /// Returns whether a PUBLISH is this one again: it has the same message id, says the same
+    /// and, after PUBREL has freed the id, one of the two was a repetition. A node that begins
+    /// its message ids anew when it restarts has something else to say under an old one.
     pub(super) fn is_repeated_by(&self, now: Instant, publish: &Publish<'_>, digest: u64) -> bool {
         // At QoS 1 only PUBLISH with DUP = 1 can be a repetition (D-39): nodes that use one
         // message id for everything must lose nothing.
         let repeats = publish.dup || (self.dup && self.qos == QoS::ExactlyOnce);
         self.msg_id == publish.msg_id
             && self.qos == publish.qos
-            && self
-                .released
-                .is_none_or(|until| repeats && self.digest == digest && now <= until)
+            && self.digest == digest
+            && self.released.is_none_or(|until| repeats && now <= until)
     }
 }
 
@@ -221,6 +255,8 @@ impl Session {
             pending_subscribes: Vec::new(),
             last_suback: None,
             uplinks: Vec::new(),
+            meter: Meter::default(),
+            told: Told::default(),
             received: Vec::new(),
             mailbox: Mailbox::default(),
             in_flight: None,

@@ -99,7 +99,7 @@ impl Engine {
                     session.deadline = until;
                 }
             }
-            (State::Gone, None) => self.forget(key),
+            (State::Gone, None) => self.forget(now, key),
             (_, None) => self.lose(now, key),
         }
     }

@@ -82,6 +82,15 @@ impl TopicTable {
         }
     }
 
+    /// Forgets what the node did not want: it may have changed its mind.
+    pub(super) fn unsuppress_all(&mut self) {
+        for entry in &mut self.entries {
+            if entry.standing == Standing::Suppressed {
+                entry.standing = Standing::Unconfirmed;
+            }
+        }
+    }
+
     /// Forgets all names. Their ids are not given out again at once: a PUBLISH that was under
     /// way when the session began anew shall hit no topic, rather than a wrong one.
     pub(super) fn clear(&mut self) {

@@ -9,11 +9,13 @@ use shared::wire::{ConnAck, Message, QoS, ReturnCode, WillTarget};
 use super::connect::{Request, WillChange};
 use super::engine::Engine;
 use super::output::DropReason;
+use super::policy::NodeRule;
 use super::port::Binding;
 use super::port::LinkId;
 use super::settings::WillMode;
 use super::slots::{SessionKey, TimerOwner};
 use super::state::{Will, WillTopic};
+use super::uplink::valid_name;
 
 /// The most will handshakes under way at once; a further CONNECT is answered with code 01.
 pub(super) const HANDSHAKES_MAX: usize = 1024;
@@ -21,9 +23,7 @@ pub(super) const HANDSHAKES_MAX: usize = 1024;
 /// A CONNECT that waits for its will. No session is touched before the will is complete (D-11).
 #[derive(Debug)]
 pub(super) struct Handshake {
-    client_id: Arc<str>,
-    clean: bool,
-    duration_s: u16,
+    pub(super) request: Request,
     /// The will topic, once it is there.
     target: Option<WillTopic>,
     tries: u8,
@@ -35,18 +35,16 @@ impl Engine {
     pub(super) fn ask_for_will(&mut self, now: Instant, binding: Binding, request: Request) {
         let retry_at = now + self.settings.link(binding.link).t_retry;
         if let Some(pending) = self.handshakes.get_mut(&binding)
-            && pending.client_id == request.client_id
-            && pending.clean == request.clean
-            && pending.duration_s == request.duration_s
+            && pending.request.client_id == request.client_id
+            && pending.request.clean == request.clean
+            && pending.request.duration_s == request.duration_s
         {
             // [MQTT-SN 1.2 §6.3] D-10
             self.out.stats.repeats += 1;
         } else {
             self.drop_handshake(binding);
             let handshake = Handshake {
-                client_id: request.client_id,
-                clean: request.clean,
-                duration_s: request.duration_s,
+                request,
                 target: None,
                 tries: 0,
                 retry_at,
@@ -136,16 +134,17 @@ impl Engine {
             // [MQTT-SN 1.2 §6.3] An empty WILLTOPIC deletes the will and ends the handshake.
             return self.finish_handshake(now, binding, |_| WillChange::Delete);
         };
-        let Some(topic) = will_topic_name(&target) else {
-            self.drop_handshake(binding);
-            self.answer_connect(&binding, ReturnCode::NotSupported);
-            return;
-        };
-        handshake.target = Some(WillTopic {
-            topic,
-            qos: target.qos,
-            retain: target.retain,
-        });
+        let Request {
+            client_id, rule, ..
+        } = &handshake.request;
+        match WillTopic::read(&target, rule, client_id) {
+            Ok(target) => handshake.target = Some(target),
+            Err(reason) => {
+                let client_id = Arc::clone(client_id);
+                self.drop_handshake(binding);
+                return self.refuse_connect(now, binding, Some(&client_id), reason, octets);
+            }
+        }
         handshake.tries = 0;
         handshake.retry_at = now + self.settings.link(binding.link).t_retry;
         self.request_will(&binding);
@@ -201,41 +200,31 @@ impl Engine {
             return;
         };
         let Handshake {
-            client_id,
-            clean,
-            duration_s,
-            target,
-            ..
+            request, target, ..
         } = handshake;
-        if self.has_no_room_for(&client_id) {
-            // Others have connected while this node told its will.
-            return self.refuse_congested(&binding, &client_id);
-        }
-        let request = Request {
-            client_id,
-            clean,
-            duration_s,
-            will: true,
-        };
         self.open(now, binding, request, will(target));
     }
 
     /// Changes the will topic of a node, or deletes the will [MQTT-SN 1.2 §6.4] D-33; the gateway
     /// keeps the wills itself, so the upstream need not know (design: shared connection).
     pub(super) fn will_topic_update(&mut self, key: SessionKey, target: Option<WillTarget<'_>>) {
-        let topic = target.map(|target| (target, will_topic_name(&target)));
-        let return_code = match (self.settings.wills, topic) {
-            (WillMode::Off, _) | (_, Some((_, None))) => ReturnCode::NotSupported,
-            (WillMode::Gateway, None) => {
+        let Some(session) = self.slots.get(key) else {
+            return;
+        };
+        let octets = target.map_or(0, |target| target.topic.len());
+        let target = target.map(|t| WillTopic::read(&t, &session.rule, &session.client_id));
+        let return_code = match (self.settings.wills, target.transpose()) {
+            (WillMode::Off, _) => ReturnCode::NotSupported,
+            (WillMode::Gateway, Err(reason)) => {
+                self.refused(key, reason, octets);
+                ReturnCode::NotSupported
+            }
+            (WillMode::Gateway, Ok(None)) => {
                 self.change_will(key, |will| *will = None);
                 ReturnCode::Accepted
             }
-            (WillMode::Gateway, Some((target, Some(topic)))) => {
-                let WillTarget { qos, retain, .. } = target;
-                let target = WillTopic { topic, qos, retain };
-                self.change_will(key, |will| {
-                    will.get_or_insert_default().target = Some(target);
-                });
+            (WillMode::Gateway, Ok(target)) => {
+                self.change_will(key, |will| will.get_or_insert_default().target = target);
                 ReturnCode::Accepted
             }
         };
@@ -265,8 +254,21 @@ impl Engine {
     }
 }
 
-fn will_topic_name(target: &WillTarget<'_>) -> Option<Arc<str>> {
-    let name = std::str::from_utf8(target.topic).ok()?;
-    let acceptable = shared::topics::TopicName::new(name).is_ok() && target.qos != QoS::MinusOne;
-    acceptable.then(|| name.into())
+impl WillTopic {
+    /// Reads where a will goes, by the rule of its node: a topic that it may not publish to is
+    /// refused (D-43), a quality of service above its highest one is lowered, for a node shall
+    /// not be kept out by that.
+    fn read(target: &WillTarget<'_>, rule: &NodeRule, client_id: &str) -> Result<Self, DropReason> {
+        let topic = valid_name(target.topic)
+            .filter(|_| target.qos != QoS::MinusOne)
+            .ok_or(DropReason::UnacceptableConnect)?;
+        if !rule.may_publish(client_id, topic) {
+            return Err(DropReason::NotAuthorised);
+        }
+        Ok(Self {
+            topic: topic.into(),
+            qos: target.qos.min(rule.qos_max),
+            retain: target.retain,
+        })
+    }
 }

@@ -1,11 +1,14 @@
 //! Scripts that read like the protocol: a node says, the gateway answers, time passes.
 
+mod admission;
 mod connecting;
 mod corners;
 mod delivering;
 mod discovering;
+mod identity;
 mod outages;
 mod publishing;
+mod reconfiguring;
 mod sleeping;
 mod strangers;
 mod supervision;

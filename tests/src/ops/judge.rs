@@ -13,7 +13,7 @@ use gateway::session::{
     Output, Peer, PublicationId, Settings, Sight, UpstreamEvent,
 };
 use shared::time::Instant;
-use shared::wire::{Message, MsgId, NodeId, QoS};
+use shared::wire::{Message, MsgId, NodeId, QoS, TopicRef};
 
 mod down;
 mod names;
@@ -44,7 +44,7 @@ pub(super) struct Judge {
     uplinks: BTreeMap<PublicationId, Uplink>,
     last_publication: PublicationId,
     /// QoS 2 publications that the broker has taken and their node has not released.
-    received: BTreeSet<(Arc<str>, MsgId)>,
+    received: BTreeMap<(Arc<str>, MsgId), Said>,
     /// Those of them that were released; a late repetition is answered even so.
     released: BTreeSet<(Arc<str>, MsgId)>,
     /// QoS 1 publications that the broker has taken at some time.
@@ -77,7 +77,15 @@ struct Cause {
 struct Uplink {
     client_id: Arc<str>,
     msg_id: MsgId,
+    said: Said,
+}
+
+/// What a publication says, by which it is known under its message id.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Said {
     qos: QoS,
+    topic: TopicRef,
+    payload: Vec<u8>,
 }
 
 /// What is known of a node from outside.
@@ -116,7 +124,7 @@ impl Judge {
             told_where: BTreeMap::new(),
             uplinks: BTreeMap::new(),
             last_publication: PublicationId(0),
-            received: BTreeSet::new(),
+            received: BTreeMap::new(),
             released: BTreeSet::new(),
             taken: BTreeSet::new(),
             deliveries: BTreeMap::new(),
@@ -296,6 +304,12 @@ impl Judge {
             }
             Notice::LinkHeard { .. } => self.cause.revives = true,
             Notice::Moved { client_id, binding } => {
+                // Who sleeps may have lost its place to another.
+                if let Some(former) = self.node_at(binding)
+                    && former.radio == Radio::Asleep
+                {
+                    former.binding = None;
+                }
                 if let Some(node) = self.nodes.get_mut(client_id) {
                     node.binding = Some(*binding);
                 }
@@ -325,7 +339,7 @@ impl Judge {
 
     /// A session has lost its memory.
     fn wipe(&mut self, client_id: &Arc<str>) {
-        self.received.retain(|(owner, _)| owner != client_id);
+        self.received.retain(|(owner, _), _| owner != client_id);
         self.released.retain(|(owner, _)| owner != client_id);
         self.taken.retain(|(owner, _)| owner != client_id);
         self.uplinks

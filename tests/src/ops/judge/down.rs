@@ -102,8 +102,9 @@ impl Judge {
 
     /// Judges a datagram to everyone on a link.
     pub(super) fn broadcast(&mut self, link: LinkId, datagram: &Bytes) -> Result<(), String> {
-        if usize::from(link.0) >= self.settings.links.len() {
-            return Err(format!("a broadcast on {link:?}, which is not configured"));
+        let configured = usize::from(link.0) < self.settings.links.len();
+        if !configured && !self.spoken.iter().any(|binding| binding.link == link) {
+            return Err(format!("a broadcast on {link:?}, where nobody is"));
         }
         match Message::parse(datagram) {
             Ok(Message::Advertise(_) | Message::GwInfo(_) | Message::SearchGw(_)) => Ok(()),

@@ -6,7 +6,7 @@ use gateway::session::{Binding, Publication, PublicationId, UpstreamEvent, Upstr
 use shared::topics::{Filter, TopicName};
 use shared::wire::{Message, MsgId, QoS};
 
-use super::{Judge, Uplink};
+use super::{Judge, Said, Uplink};
 
 impl Judge {
     /// The upstream is about to tell something.
@@ -18,10 +18,11 @@ impl Judge {
                 };
                 self.cause.taken = Some(uplink.clone());
                 let entry = (Arc::clone(&uplink.client_id), uplink.msg_id);
-                match uplink.qos {
-                    QoS::ExactlyOnce => self.received.insert(entry),
-                    _ => self.taken.insert(entry),
-                };
+                if uplink.said.qos != QoS::ExactlyOnce {
+                    self.taken.insert(entry);
+                } else if self.received.insert(entry.clone(), uplink.said).is_some() {
+                    self.released.insert(entry);
+                }
             }
             UpstreamEvent::Delivery(delivery) => {
                 if let Some(id) = delivery.id {
@@ -44,7 +45,7 @@ impl Judge {
             _ => return,
         };
         let entry = (client_id, id);
-        if self.received.remove(&entry) {
+        if self.received.remove(&entry).is_some() {
             self.released.insert(entry);
         }
     }
@@ -109,37 +110,40 @@ impl Judge {
         if TopicName::new(&publication.topic).is_err() || publication.qos == QoS::MinusOne {
             return broken("no broker takes that");
         }
-        let Some((client_id, msg_id, qos)) = self.published_by_node() else {
+        let own = publication.topic.starts_with(&*self.settings.status_prefix);
+        let Some(uplink) = self.published_by_node().filter(|_| !own) else {
             return Ok(());
         };
-        if qos != publication.qos {
+        if uplink.said.qos != publication.qos {
             return broken("its node chose another QoS");
         }
-        let mut waiting = self.uplinks.values();
-        if waiting.any(|it| it.client_id == client_id && it.msg_id == msg_id)
-            || (qos == QoS::ExactlyOnce
-                && self.received.contains(&(Arc::clone(&client_id), msg_id)))
-        {
+        let same = |it: &Uplink| {
+            (&it.client_id, it.msg_id, &it.said) == (&uplink.client_id, uplink.msg_id, &uplink.said)
+        };
+        let entry = (Arc::clone(&uplink.client_id), uplink.msg_id);
+        if self.uplinks.values().any(same) || self.received.get(&entry) == Some(&uplink.said) {
             return broken("it was published already");
         }
-        let uplink = Uplink {
-            client_id,
-            msg_id,
-            qos,
-        };
         self.uplinks.insert(id, uplink);
         Ok(())
     }
 
     /// Returns the publication at QoS 1 or 2 that a node has just said.
-    fn published_by_node(&self) -> Option<(Arc<str>, MsgId, QoS)> {
+    fn published_by_node(&self) -> Option<Uplink> {
         let (_, bytes) = self.cause.heard.as_ref()?;
         let Ok(Message::Publish(publish)) = Message::parse(bytes) else {
             return None;
         };
         let sure = matches!(publish.qos, QoS::AtLeastOnce | QoS::ExactlyOnce);
-        let client_id = self.cause.bound.clone().filter(|_| sure)?;
-        Some((client_id, publish.msg_id, publish.qos))
+        Some(Uplink {
+            client_id: self.cause.bound.clone().filter(|_| sure)?,
+            msg_id: publish.msg_id,
+            said: Said {
+                qos: publish.qos,
+                topic: publish.topic,
+                payload: publish.payload.to_vec(),
+            },
+        })
     }
 
     /// A node is told that its publication is safe: the broker has just taken it, or had, and
@@ -154,7 +158,7 @@ impl Judge {
         if let Some(uplink) = self.cause.taken.take() {
             let right = |uplink: &Uplink| {
                 Some(&uplink.client_id) == owner.as_ref()
-                    && (uplink.msg_id, uplink.qos) == (msg_id, qos)
+                    && (uplink.msg_id, uplink.said.qos) == (msg_id, qos)
             };
             if right(&uplink) {
                 return Ok(());
@@ -165,11 +169,11 @@ impl Judge {
         let known = owner.is_some_and(|owner| match qos {
             QoS::ExactlyOnce => {
                 let entry = (owner, msg_id);
-                self.received.contains(&entry) || self.released.contains(&entry)
+                self.received.contains_key(&entry) || self.released.contains(&entry)
             }
             _ => self.settings.dedup_qos1 && self.taken.contains(&(owner, msg_id)),
         });
-        if known && repeated.is_some_and(|(_, id, said)| (id, said) == (msg_id, qos)) {
+        if known && repeated.is_some_and(|it| (it.msg_id, it.said.qos) == (msg_id, qos)) {
             return Ok(());
         }
         Err(format!(

@@ -170,7 +170,9 @@ fn minus_one(config: &Config, rule: &config::QosMinusOneRule) -> QosMinusOneRule
 /// Checks the upstream's settings as a start does, without a broker: its bounds, and what is
 /// in the files of certificates and keys.
 pub(crate) fn check_upstream(config: &Config) -> Result<(), UpstreamConfigError> {
-    let upstream = upstream(config, None);
+    // An embedded broker that asks for port 0 will be given one.
+    let embedded = (config.broker.listen.port() == 0).then_some(config::DEFAULT_BROKER_LISTEN);
+    let upstream = upstream(config, embedded);
     upstream.validate()?;
     if let Some(files) = &upstream.tls {
         tls::client_config(files)?;

@@ -25,6 +25,7 @@ mod mailbox;
 mod nodes;
 mod outage;
 mod output;
+mod permission;
 mod policy;
 mod port;
 mod quota;

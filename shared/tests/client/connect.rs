@@ -662,3 +662,22 @@ fn d10_connect_is_repeated_unchanged() {
         assert_eq!(rig.hex(), first);
     }
 }
+
+#[test]
+fn d12_a_clean_session_that_a_late_connect_woke_is_not_resumed() {
+    let mut rig = connected_at_the_second_try(Config {
+        clean: true,
+        ..config()
+    });
+    rig.falls_asleep(3600);
+    rig.hears(connack(ReturnCode::Accepted));
+    rig.node.connect(rig.now).unwrap();
+    sends!(rig, Message::Connect(connect) => assert!(!connect.clean));
+    rig.hears(connack(ReturnCode::Accepted));
+    tells!(
+        rig,
+        Event::Connected {
+            session: Session::Renewed
+        }
+    );
+}

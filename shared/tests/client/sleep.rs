@@ -528,6 +528,7 @@ fn d24_a_wake_takes_no_more_messages_than_it_may() {
     tells!(rig, Event::Received(_));
     // What was taken is acknowledged before the radio goes off.
     sends!(rig, Message::PubAck(_));
+    rig.is_in(Phase::Awake);
     assert!(rig.transmit().is_none());
     tells!(rig, Event::WakeCut);
     rig.is_in(Phase::Asleep);

@@ -76,7 +76,7 @@ impl Engine {
         while let Some(session) = self.slots.get_mut(key) {
             // D-16: retained messages follow the SUBACK that is still to come.
             let waits = session.unresponsive || !session.pending_subscribes.is_empty();
-            if !session.listens() || waits {
+            if !session.listens() || waits || !self.links.reach(session.binding) {
                 return;
             }
             if session.paused_until.is_some_and(|until| until > now) {
@@ -198,7 +198,7 @@ impl Session {
         }
     }
 
-    fn exceeds_mtu(&self, letter: &Letter, registers: bool, mtu: usize) -> bool {
+    pub(super) fn exceeds_mtu(&self, letter: &Letter, registers: bool, mtu: usize) -> bool {
         let node_id = self.binding.and_then(|binding| binding.node_id);
         let wrap = node_id.map_or(0, |id| FORWARD_OVERHEAD + id.as_bytes().len());
         let topic = TopicRef::Normal(TopicId::NONE);

@@ -53,11 +53,20 @@ impl Letter {
 /// The queue of one node, first in, first out, bounded by [`MailboxLimits`].
 #[derive(Debug, Default)]
 pub(super) struct Mailbox {
-    letters: VecDeque<Letter>,
-    bytes: usize,
+    pub(super) letters: VecDeque<Letter>,
+    pub(super) bytes: usize,
 }
 
 impl Mailbox {
+    pub(super) fn len(&self) -> usize {
+        self.letters.len()
+    }
+
+    /// Returns the octets of all letters, topic names and payloads together.
+    pub(super) const fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     pub(super) fn front(&self) -> Option<&Letter> {
         self.letters.front()
     }

@@ -54,6 +54,11 @@ impl TopicTable {
         Some(self.id(self.entries.len() - 1))
     }
 
+    /// Returns how many names have an id.
+    pub(super) const fn len(&self) -> usize {
+        self.entries.len()
+    }
+
     pub(super) fn name(&self, id: TopicId) -> Option<&Arc<str>> {
         Some(&self.entries.get(self.index(id)?)?.name)
     }
@@ -74,6 +79,15 @@ impl TopicTable {
     pub(super) fn unconfirm_all(&mut self) {
         for entry in &mut self.entries {
             entry.standing = Standing::Unconfirmed;
+        }
+    }
+
+    /// Forgets what the node did not want: it may have changed its mind.
+    pub(super) fn unsuppress_all(&mut self) {
+        for entry in &mut self.entries {
+            if entry.standing == Standing::Suppressed {
+                entry.standing = Standing::Unconfirmed;
+            }
         }
     }
 

@@ -1,10 +1,18 @@
 //! Scripts that read like the protocol: a node says, the gateway answers, time passes.
 
+mod admission;
 mod connecting;
+mod corners;
 mod delivering;
+mod discovering;
+mod identity;
+mod outages;
 mod publishing;
+mod reconfiguring;
 mod sleeping;
 mod strangers;
+mod supervision;
+mod wills;
 
 use std::collections::VecDeque;
 use std::fmt::Write as _;
@@ -40,7 +48,7 @@ pub(super) struct Script {
     pub(super) engine: Engine,
     pub(super) now: Instant,
     sent: VecDeque<(Binding, Bytes)>,
-    broadcast: VecDeque<(LinkId, Bytes)>,
+    broadcast: VecDeque<(LinkId, u8, Bytes)>,
     requests: VecDeque<UpstreamRequest>,
     notices: VecDeque<Notice>,
 }
@@ -85,6 +93,19 @@ impl Script {
         self.drain();
     }
 
+    /// A link says something of itself.
+    pub(super) fn link(&mut self, link: LinkId, event: LinkEvent) {
+        self.engine.handle_link(self.now, link, event);
+        self.drain();
+    }
+
+    /// The process is stopped for a while, and comes back to timers that are late.
+    pub(super) fn stopped_for(&mut self, span: Duration) {
+        self.now += span;
+        self.engine.handle_timeout(self.now);
+        self.drain();
+    }
+
     /// The broker has taken a publication.
     pub(super) fn taken(&mut self, id: PublicationId) {
         self.upstream(UpstreamEvent::Published { id, result: Ok(()) });
@@ -113,9 +134,11 @@ impl Script {
                 Output::Transmit {
                     binding, datagram, ..
                 } => self.sent.push_back((binding, datagram)),
-                Output::Broadcast { link, datagram, .. } => {
-                    self.broadcast.push_back((link, datagram));
-                }
+                Output::Broadcast {
+                    link,
+                    radius,
+                    datagram,
+                } => self.broadcast.push_back((link, radius, datagram)),
                 Output::Upstream(request) => self.requests.push_back(request),
                 Output::Notice(notice) => self.notices.push_back(notice),
             }
@@ -138,6 +161,14 @@ impl Script {
         let (_, datagram) = self.sent.pop_front().expect("something was sent");
         let message = Message::parse(&datagram).unwrap();
         read(message).unwrap_or_else(|| panic!("unexpected {message:?}"))
+    }
+
+    /// The gateway has sent this to everyone on a link, next.
+    #[track_caller]
+    pub(super) fn broadcasts(&mut self, link: LinkId, radius: u8, expected: &Message<'_>) {
+        let (to, within, datagram) = self.broadcast.pop_front().expect("something was broadcast");
+        assert_eq!(Message::parse(&datagram), Ok(*expected));
+        assert_eq!((to, within), (link, radius));
     }
 
     #[track_caller]
@@ -171,6 +202,11 @@ impl Script {
             }
             other => panic!("expected a publication, got {other:?}"),
         }
+    }
+
+    /// Returns the notices so far that `read` makes something of.
+    pub(super) fn noticed<T>(&mut self, read: impl FnMut(Notice) -> Option<T>) -> Vec<T> {
+        self.notices.drain(..).filter_map(read).collect()
     }
 
     pub(super) fn drops(&mut self) -> Vec<DropReason> {
@@ -283,6 +319,17 @@ pub(super) fn connect(client_id: &str, clean: bool, will: bool) -> Message<'_> {
         protocol_id: 1,
         duration_s: 60,
         client_id,
+    })
+}
+
+/// CONNECT of a node that will be heard every `duration_s`.
+pub(super) const fn connect_for(client_id: &str, clean: bool, duration_s: u16) -> Message<'_> {
+    Message::Connect(Connect {
+        will: false,
+        clean,
+        protocol_id: 1,
+        duration_s,
+        client_id: client_id.as_bytes(),
     })
 }
 

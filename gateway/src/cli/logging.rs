@@ -83,7 +83,7 @@ pub fn init(args: &LogArgs, config: &LogConfig) -> Result<Log, LoggingError> {
     Ok(log)
 }
 
-fn subscriber<W>(
+pub(super) fn subscriber<W>(
     args: &LogArgs,
     config: &LogConfig,
     writer: W,

@@ -25,7 +25,7 @@ pub struct GatewayConfig {
     /// How long the upstream may be away before the nodes are sent off (D-36); `None` keeps
     /// them.
     pub outage_disconnect: Option<Duration>,
-    /// What becomes of the wills of nodes (D-33).
+    /// Whether nodes may change their wills (D-33).
     pub wills: WillMode,
     /// Whether CONNECT out of sleep leaves the session and the will as they were (D-30).
     pub wake_connect_ignores_flags: bool,
@@ -77,11 +77,11 @@ pub const DEFAULT_NODE_SESSION_EXPIRY: Duration = Duration::from_secs(7 * 86_400
 pub const DEFAULT_OUTAGE_PATIENCE: Duration = Duration::from_secs(30);
 /// The patience with an outage, before nodes are sent off, where nothing is configured (D-36).
 pub const DEFAULT_OUTAGE_DISCONNECT: Duration = Duration::from_secs(600);
-/// Who may keep the wills.
+/// How changes of wills may be dealt with (D-33).
 pub const WILLS: &[&str] = &[WILLS_GATEWAY, WILLS_OFF];
-/// Who keeps the wills where nothing is configured: the gateway.
+/// Changes of wills are taken where nothing is configured: the gateway keeps the wills.
 pub const WILLS_GATEWAY: &str = "gateway";
-/// Nobody keeps wills, and nodes that have one are refused.
+/// Changes of wills are refused.
 pub const WILLS_OFF: &str = "off";
 /// CONNECT out of sleep is taken at its word where nothing is configured (D-30).
 pub const DEFAULT_WAKE_CONNECT_IGNORES_FLAGS: bool = false;
@@ -148,7 +148,7 @@ impl Default for MailboxConfig {
 impl GatewayConfig {
     pub(super) fn read(section: &mut Section<'_, '_>) -> Self {
         let default = Self::default();
-        Self {
+        let read = Self {
             id: section.or("id", default.id),
             client_id: section.or("client_id", default.client_id),
             clients_max: section.or("clients_max", default.clients_max),
@@ -172,7 +172,19 @@ impl GatewayConfig {
             dedup_qos1: section.or("dedup_qos1", default.dedup_qos1),
             unanswered_max: section.or("unanswered_max", default.unanswered_max),
             mailbox: MailboxConfig::read(section),
+        };
+        if read
+            .outage_disconnect
+            .is_some_and(|span| span < read.outage_patience)
+        {
+            let key = ["outage_disconnect", "outage_patience"]
+                .into_iter()
+                .find(|key| section.has(key));
+            let why = "outage_disconnect is shorter than outage_patience, which is waited for in \
+                       any case";
+            section.warn(key.unwrap_or("outage_disconnect"), why);
         }
+        read
     }
 }
 

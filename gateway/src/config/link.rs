@@ -254,8 +254,8 @@ fn read_discovery(section: &mut Section<'_, '_>, kind: &LinkKind) -> Option<Disc
     } else if advertise_every.is_some() && !is_on {
         section.refuse("advertise_every", "discovery is off on this link");
     }
-    if advertise_every.is_none() {
-        section.refuse("standby_misses", "it needs advertise_every beside it");
+    if advertise_every.is_none() && standby_misses.is_some() {
+        section.warn("standby_misses", "it does nothing without advertise_every");
     }
     is_on.then_some(Discovery {
         advertise_every,

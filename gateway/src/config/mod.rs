@@ -209,7 +209,10 @@ fn read_links(reader: &mut Reader<'_>) -> Vec<LinkConfig> {
                 section.refuse("name", "another link has this name");
             }
             match (&other.kind, &link.kind) {
-                (LinkKind::Udp(a), LinkKind::Udp(b)) if a.listen == b.listen => {
+                // Each socket that asks for port 0 is given one of its own.
+                (LinkKind::Udp(a), LinkKind::Udp(b))
+                    if a.listen == b.listen && a.listen.port() != 0 =>
+                {
                     section.refuse("listen", "another link listens there");
                 }
                 (LinkKind::Serial(a), LinkKind::Serial(b)) if a.path == b.path => {

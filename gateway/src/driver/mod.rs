@@ -12,6 +12,7 @@
 mod clock;
 mod links;
 mod notices;
+mod reload;
 mod settings;
 
 use std::time::Duration;
@@ -29,6 +30,8 @@ use crate::upstream::{MqttUpstream, Upstream, UpstreamConfigError};
 use clock::Clock;
 use links::Links;
 use notices::Notices;
+pub use reload::GatewayHandle;
+use reload::{Reload, applicable};
 pub(crate) use settings::{admission, check_upstream};
 
 /// The batches of datagrams and events of links that may wait for the driver; beyond it the links leave theirs
@@ -70,6 +73,7 @@ pub enum RunError {
 pub struct Gateway {
     driver: Driver<MqttUpstream>,
     broker: Option<EmbeddedBroker>,
+    handle: GatewayHandle,
 }
 
 impl Gateway {
@@ -87,8 +91,19 @@ impl Gateway {
         let upstream = MqttUpstream::start(&settings::upstream(config, address), settings::rng())?;
         let (inbound_tx, inbound) = mpsc::channel(INBOUND_BATCHES_MAX);
         let links = Links::open(config, &inbound_tx)?;
-        let driver = Driver::new(settings::engine(config), links, inbound, upstream);
-        Ok(Self { driver, broker })
+        let (handle, reloads) = GatewayHandle::new();
+        let driver = Driver::new(config, links, inbound, reloads, upstream);
+        Ok(Self {
+            driver,
+            broker,
+            handle,
+        })
+    }
+
+    /// Returns what reaches the gateway while it runs.
+    #[must_use]
+    pub fn handle(&self) -> GatewayHandle {
+        self.handle.clone()
     }
 
     /// Returns the links, in the order of the configuration.
@@ -121,9 +136,12 @@ impl Gateway {
 #[derive(Debug)]
 struct Driver<U> {
     clock: Clock,
+    /// What the gateway was started with.
+    started: Config,
     engine: Engine,
     links: Links,
     inbound: mpsc::Receiver<Inbound>,
+    reloads: mpsc::Receiver<Reload>,
     upstream: U,
     events: Vec<UpstreamEvent>,
     notices: Notices,
@@ -131,18 +149,21 @@ struct Driver<U> {
 
 impl<U: Upstream> Driver<U> {
     fn new(
-        settings: crate::session::Settings,
+        config: &Config,
         links: Links,
         inbound: mpsc::Receiver<Inbound>,
+        reloads: mpsc::Receiver<Reload>,
         upstream: U,
     ) -> Self {
         let clock = Clock::start();
         let names = links.names();
         Self {
             clock,
-            engine: Engine::new(settings, settings::rng(), clock.now()),
+            engine: Engine::new(settings::engine(config), settings::rng(), clock.now()),
+            started: config.clone(),
             links,
             inbound,
+            reloads,
             upstream,
             events: Vec::new(),
             notices: Notices::new(names),
@@ -161,6 +182,7 @@ impl<U: Upstream> Driver<U> {
                 () = tokio::time::sleep_until(deadline) => {
                     self.engine.handle_timeout(self.clock.now());
                 }
+                Some(reload) = self.reloads.recv() => self.reload(reload),
                 _ = report.tick() => self.report(),
                 () = &mut shutdown => return,
             }
@@ -229,6 +251,14 @@ impl<U: Upstream> Driver<U> {
                 .then(|| self.inbound.try_recv().ok())
                 .flatten();
         }
+    }
+
+    fn reload(&mut self, reload: Reload) {
+        let config = applicable(&self.started, *reload.config);
+        let settings = settings::engine(&config);
+        let done = self.engine.reconfigure(self.clock.now(), settings);
+        // Who asked may have gone.
+        let _ = reload.answer.send(done);
     }
 
     fn take_events(&mut self) {

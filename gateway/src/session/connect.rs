@@ -49,6 +49,7 @@ impl Engine {
         };
         if self.is_repeated(now, binding, client_id, connect) {
             self.out.stats.repeats += 1;
+            self.heard_connecting(now, client_id);
             self.answer_connect(&binding, ReturnCode::Accepted);
             return;
         }
@@ -245,10 +246,9 @@ impl Engine {
             return;
         };
         if session.state == State::Active {
-            self.out.transmit(
-                &former,
-                &Message::Disconnect(Disconnect { duration_s: None }),
-            );
+            let message = Message::Disconnect(Disconnect { duration_s: None });
+            self.out
+                .transmit_as(session.rule.priority, &former, &message);
             self.tell(key, |client_id| Notice::Ended {
                 client_id,
                 how: Ending::TakenOver,

@@ -41,7 +41,6 @@ const FORWARD_RADIUS_MAX: u8 = 3;
 #[derive(Debug)]
 pub(super) struct Discovering {
     next: Option<Instant>,
-    last: Option<Instant>,
     /// Since when others could be heard.
     listens_since: Instant,
     /// Whether a stand-by gateway advertises in another's place.
@@ -65,7 +64,6 @@ impl Discovering {
     pub(super) const fn new(now: Instant) -> Self {
         Self {
             next: None,
-            last: None,
             listens_since: now,
             stands_in: false,
             others: Vec::new(),
@@ -119,8 +117,8 @@ impl Discovering {
 }
 
 impl Engine {
-    /// Has the next ADVERTISE sent soon, but not earlier than T_ADV after the last one, where
-    /// none is due yet.
+    /// Has an ADVERTISE sent soon where none is due: at the start, and where the last one that
+    /// was due was left out.
     pub(super) fn advertise_soon(&mut self, now: Instant, link: LinkId) {
         let Some(discovery) = self.settings.link(link).discovery else {
             return;
@@ -133,8 +131,7 @@ impl Engine {
         if discovery.advertise_every.is_none() || discovering.next.is_some() {
             return;
         }
-        let after_last = discovering.last.map(|last| last + own_every(discovery));
-        discovering.next = Some((now + wait).max(after_last.unwrap_or(now)));
+        discovering.next = Some(now + wait);
         self.arm_link(link);
     }
 
@@ -168,7 +165,6 @@ impl Engine {
         }
         let every = own_every(discovery);
         discovering.next = Some(now + every);
-        discovering.last = Some(now);
         if stands_by_until.is_some() && !std::mem::replace(&mut discovering.stands_in, true) {
             self.out.notice(Notice::StandsIn { link, yes: true });
         }

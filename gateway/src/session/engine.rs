@@ -58,8 +58,8 @@ pub struct Engine {
     pub(super) links: Links,
     pub(super) watches: Watches,
     pub(super) upstream: UpstreamState,
-    /// When the engine was last served far too late.
-    pub(super) late_at: Option<Instant>,
+    /// When it was last told that the engine is served far too late.
+    pub(super) late_told: Option<Instant>,
 }
 
 impl Engine {
@@ -89,7 +89,7 @@ impl Engine {
             links: Links::default(),
             watches: Watches::default(),
             upstream: UpstreamState::away(now),
-            late_at: None,
+            late_told: None,
         };
         engine.arrange(now);
         engine

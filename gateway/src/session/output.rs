@@ -141,8 +141,8 @@ pub enum Notice {
         /// Whether it does.
         yes: bool,
     },
-    /// The engine was served late: its process was stopped, or has too much to do. No node is
-    /// lost by that.
+    /// The engine was served late: its process was stopped, or has too much to do. Every node has
+    /// its full time again.
     Late {
         /// By how much.
         late: Duration,
@@ -306,8 +306,8 @@ pub(super) struct Outputs {
     queue: VecDeque<Output>,
     scratch: BytesMut,
     last_publication: u64,
-    uplinks: HashMap<PublicationId, SessionKey>,
-    deliveries: BTreeMap<DeliveryId, u32>,
+    pub(super) uplinks: HashMap<PublicationId, SessionKey>,
+    pub(super) deliveries: BTreeMap<DeliveryId, u32>,
     pub(super) stats: Stats,
 }
 

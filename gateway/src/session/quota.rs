@@ -37,6 +37,8 @@ impl Meter {
             if day.octets().saturating_add(octets) > bytes_max {
                 return Err(DropReason::QuotaBytes);
             }
+        } else {
+            self.day = None;
         }
         if let Some(messages_max) = quota.messages_per_min {
             let rate = Rate::per_min(messages_max);
@@ -44,6 +46,8 @@ impl Meter {
             if !self.minute.get_or_insert(bucket).take(now, rate) {
                 return Err(DropReason::QuotaMessages);
             }
+        } else {
+            self.minute = None;
         }
         if let Some(day) = &mut self.day {
             day.add(octets);
@@ -170,6 +174,9 @@ impl Meters {
 
     /// Returns the meter of a node that comes back.
     pub(super) fn take(&mut self, client_id: &Arc<str>) -> Meter {
+        if self.by_client_id.is_empty() {
+            return Meter::default();
+        }
         let Some((end, meter)) = self.by_client_id.remove(client_id) else {
             return Meter::default();
         };
@@ -230,6 +237,15 @@ mod tests {
         assert_eq!(charge(3), Err(DropReason::QuotaBytes));
         meter.refund(4);
         assert_eq!(meter.charge(at(0), &quota, 6), Ok(()));
+    }
+
+    #[test]
+    fn a_limit_that_is_lifted_leaves_nothing_behind() {
+        let mut meter = Meter::default();
+        meter.charge(at(0), &bytes(9), 9).unwrap();
+        meter.charge(at(1), &Quota::UNLIMITED, 100).unwrap();
+        assert_eq!(meter.clear_at(&bytes(9)), at(0));
+        assert_eq!(meter.charge(at(2), &bytes(9), 9), Ok(()));
     }
 
     #[test]

@@ -33,8 +33,9 @@ impl Engine {
     /// Takes new settings. Every session stays whose node is still admitted where it is, with
     /// everything it has; limits hold for what comes from now on, clocks from the next message.
     ///
-    /// A [`super::LinkId`] means the same link as before: what the engine keeps of nodes on it
-    /// goes on. A link that is gone should keep its place until no node is bound to it.
+    /// A [`super::LinkId`] means the same link as before. What is bound to a link or comes
+    /// through a forwarder that the settings no longer have ends, as where the rules no longer
+    /// allow the place.
     ///
     /// - A session whose node no rule serves any more ends, and is told so if it listens. One
     ///   that is served, but not where it is, ends its connection; with clean = 0 it waits for
@@ -74,7 +75,7 @@ impl Engine {
             };
             let request = &mut handshake.request;
             let rule = self.settings.admission.admit(&request.client_id, &binding);
-            if let Some(rule) = rule {
+            if let Some(rule) = rule.filter(|_| self.settings.can_hear(&binding)) {
                 request.rule = Arc::clone(rule);
                 continue;
             }
@@ -97,7 +98,7 @@ impl Engine {
         };
         let served_there = session
             .binding
-            .is_none_or(|binding| rule.allows_place(&binding));
+            .is_none_or(|binding| rule.allows_place(&binding) && self.settings.can_hear(&binding));
         session.take_rule(rule);
         if !served_there {
             self.send_away(key);

@@ -112,6 +112,14 @@ impl Settings {
         static FALLBACK: LinkSettings = LinkSettings::DEFAULT;
         self.links.get(usize::from(link.0)).unwrap_or(&FALLBACK)
     }
+
+    /// Returns whether anything is taken from a place: its link is there, and its forwarder may
+    /// send (D-35).
+    pub(super) fn can_hear(&self, place: &Binding) -> bool {
+        self.links
+            .get(usize::from(place.link.0))
+            .is_some_and(|link| place.node_id.is_none() || link.forwarders.allow(place.peer))
+    }
 }
 
 /// What one node's mailbox may hold (D-27).
@@ -216,11 +224,6 @@ impl LinkSettings {
     /// Returns how long a peer that keeps to the link's clock goes on repeating itself.
     pub(super) const fn repetitions_span(&self) -> Duration {
         self.t_retry.saturating_mul(self.n_retry as u64)
-    }
-
-    /// Returns within what time a peer must have been heard that has something to say now.
-    pub(super) const fn fresh_chance(&self) -> Duration {
-        self.t_retry.saturating_mul(self.n_retry as u64 + 1)
     }
 
     /// Returns how long a node may be silent that is to be heard every `duration`

@@ -39,7 +39,7 @@ pub(super) struct Session {
     pub(super) keep_alive_s: u16,
     /// When the node counts as lost; while GONE, when the session is forgotten.
     pub(super) deadline: Instant,
-    /// When the session's timer is armed; not at all while its link carries nothing.
+    /// When the session's timer is armed; it may be not at all while its link carries nothing.
     pub(super) timer: Option<Instant>,
     pub(super) last_connect: Option<ConnectSeen>,
     pub(super) will: Option<Will>,

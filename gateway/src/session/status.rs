@@ -249,12 +249,17 @@ impl Engine {
     /// Starts the time anew of every node that could not be heard while a link was out.
     pub(super) fn resume_watches(&mut self, now: Instant, link: LinkId) {
         for key in self.watches.keys() {
-            let waits = self.watches.get_mut(key).is_some_and(|watch| {
-                watch.link.is_none_or(|at| at == link) && watch.status != Some(Status::Silent)
-            });
-            if waits {
+            let watch = self.watches.get_mut(key);
+            if watch.is_some_and(|watch| watch.link.is_none_or(|at| at == link)) {
                 self.restart_watch(now, key);
             }
+        }
+    }
+
+    /// Starts every node's time anew: the engine itself was late.
+    pub(super) fn forgive_watches(&mut self, now: Instant) {
+        for key in self.watches.keys() {
+            self.restart_watch(now, key);
         }
     }
 
@@ -278,16 +283,13 @@ impl Engine {
         if is_out {
             return;
         }
-        let chance = self.fresh_chance(now, link.unwrap_or(LinkId(0)));
-        let until = deadline.max(chance.unwrap_or(deadline));
         let Some(watch) = self.watches.get_mut(key) else {
             return;
         };
-        if until > now {
-            watch.deadline = until;
+        if deadline > now {
             return self
                 .timers
-                .arm(&mut watch.timer, until, TimerOwner::Watch(key));
+                .arm(&mut watch.timer, deadline, TimerOwner::Watch(key));
         }
         watch.status = Some(Status::Silent);
         let silent = watch.heard_at.map(|at| now.since(at));

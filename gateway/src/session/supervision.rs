@@ -1,14 +1,14 @@
 //! How long a node may be silent, and when its silence says nothing [MQTT-SN 1.2 §6.11] D-17.
 //!
 //! A node is lost only where it alone is silent. Its time stands still while its link carries
-//! nothing, and where the engine itself comes late, because its process was stopped or has too
-//! much to do, every node has a fresh chance: what it has sent may still be on its way in.
+//! nothing. Where the engine itself comes late, because its process was stopped or has too much to
+//! do, every node has its full time again: what it has sent may still be on its way in, or may
+//! have found no room at the socket.
 
 use shared::time::{Duration, Instant};
 
 use super::engine::Engine;
 use super::output::Notice;
-use super::port::LinkId;
 use super::slots::{SessionKey, TimerOwner};
 use super::state::State;
 
@@ -45,7 +45,7 @@ impl Engine {
         self.watch_heard(now, key);
     }
 
-    /// Looks whether the timers come far too late.
+    /// Starts everyone's time anew where the timers come far too late.
     pub(super) fn note_lateness(&mut self, now: Instant) {
         let Some(late) = self.timers.next().map(|at| now.since(at)) else {
             return;
@@ -54,17 +54,20 @@ impl Engine {
             return;
         }
         self.out.stats.late += 1;
-        let before = self.late_at.replace(now);
-        if before.is_none_or(|before| now.since(before) >= LATE_NOTICE_INTERVAL) {
+        let told = self.late_told;
+        if told.is_none_or(|told| now.since(told) >= LATE_NOTICE_INTERVAL) {
+            self.late_told = Some(now);
             self.out.notice(Notice::Late { late });
         }
         self.forgive_links(now);
-    }
-
-    /// Returns until when a node on a link has a fresh chance to be heard, where it has one.
-    pub(super) fn fresh_chance(&self, now: Instant, link: LinkId) -> Option<Instant> {
-        let until = self.late_at? + self.settings.link(link).fresh_chance();
-        Some(until).filter(|until| *until > now)
+        self.forgive_watches(now);
+        for key in self.slots.keys() {
+            if let Some(session) = self.slots.get_mut(key)
+                && session.state != State::Gone
+            {
+                session.restart_supervision(now, &self.settings);
+            }
+        }
     }
 
     pub(super) fn session_timeout(&mut self, now: Instant, key: SessionKey) {
@@ -73,6 +76,7 @@ impl Engine {
         };
         session.timer = None;
         if !self.links.reach(session.binding) {
+            // The link's return arms it again.
             return;
         }
         if session.deadline <= now {
@@ -88,29 +92,16 @@ impl Engine {
     }
 
     fn silent_too_long(&mut self, now: Instant, key: SessionKey) {
-        let Some(session) = self.slots.get(key) else {
-            return;
-        };
-        let link = session.binding.map_or(LinkId(0), |binding| binding.link);
-        let state = session.state;
-        match (state, self.fresh_chance(now, link)) {
-            (_, Some(until)) => {
-                if let Some(session) = self.slots.get_mut(key) {
-                    session.deadline = until;
-                }
-            }
-            (State::Gone, None) => self.forget(now, key),
-            (_, None) => self.lose(now, key),
+        match self.slots.get(key).map(|session| session.state) {
+            Some(State::Gone) => self.forget(now, key),
+            Some(_) => self.lose(now, key),
+            None => {}
         }
     }
 
-    /// Arms the session's timer where it would fire too late; not where its link carries
-    /// nothing, whose return arms it.
+    /// Arms the session's timer where it would fire too late.
     pub(super) fn reschedule(&mut self, key: SessionKey) {
-        let Some(session) = self.slots.get_mut(key) else {
-            return;
-        };
-        if self.links.reach(session.binding) {
+        if let Some(session) = self.slots.get_mut(key) {
             let next = session.next_deadline();
             self.timers
                 .arm(&mut session.timer, next, TimerOwner::Session(key));

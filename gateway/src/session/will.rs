@@ -27,8 +27,8 @@ pub(super) struct Handshake {
     /// The will topic, once it is there.
     target: Option<WillTopic>,
     tries: u8,
-    retry_at: Instant,
-    timer: Option<Instant>,
+    pub(super) retry_at: Instant,
+    pub(super) timer: Option<Instant>,
 }
 
 impl Engine {
@@ -89,7 +89,8 @@ impl Engine {
             None => Message::WillTopicReq,
             Some(_) => Message::WillMsgReq,
         };
-        self.out.transmit(binding, &message);
+        let priority = handshake.request.rule.priority;
+        self.out.transmit_as(priority, binding, &message);
     }
 
     pub(super) fn handshake_timeout(&mut self, now: Instant, binding: Binding) {
@@ -127,6 +128,7 @@ impl Engine {
         target: Option<WillTarget<'_>>,
         octets: usize,
     ) {
+        self.heard_in_handshake(now, &binding);
         let Some(handshake) = self.handshakes.get_mut(&binding) else {
             return self.late_will(now, binding, octets);
         };
@@ -168,6 +170,15 @@ impl Engine {
             }
             Some(_) => self.request_will(&binding),
             None => self.late_will(now, binding, octets),
+        }
+    }
+
+    /// Keeps the older session of a node that connects anew from being lost meanwhile.
+    fn heard_in_handshake(&mut self, now: Instant, binding: &Binding) {
+        let handshake = self.handshakes.get(binding);
+        if let Some(client_id) = handshake.map(|handshake| Arc::clone(&handshake.request.client_id))
+        {
+            self.heard_connecting(now, &client_id);
         }
     }
 

@@ -270,6 +270,20 @@ fn the_gateway_says_how_it_deals_with_nodes() {
         let place = (2, key.len() + 4);
         refused(&source, place, &format!("gateway.{key}"), &[&shown, part]);
     }
+    for (source, key) in [
+        (
+            "[gateway]\noutage_disconnect = \"10s\"\n",
+            "gateway.outage_disconnect",
+        ),
+        (
+            "[gateway]\noutage_patience = \"1h\"\n",
+            "gateway.outage_patience",
+        ),
+    ] {
+        let warnings = reading(source).warnings.list;
+        assert_eq!((warnings.len(), warnings[0].line), (1, 2), "{warnings:?}");
+        assert_eq!(warnings[0].key, key);
+    }
     let long = format!("[gateway]\nstatus_prefix = \"{}\"\n", "a".repeat(129));
     refused(
         &long,

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use gateway::config::{Config, ConfigError, LinkConfig, LinkKind, LogFormat, SerialConfig};
+use gateway::session::Discovery;
 use shared::time::Duration;
 
 use super::{parse, problems, refused};
@@ -91,6 +92,10 @@ fn every_table_is_read() {
     let expected = LinkConfig {
         name: "radio".to_owned(),
         n_retry: 5,
+        discovery: Some(Discovery {
+            advertise_every: None,
+            standby_misses: None,
+        }),
         kind: LinkKind::Serial(serial),
         ..LinkConfig::default()
     };

@@ -96,8 +96,8 @@ fn admission_text(config: &Config) -> String {
 
 const fn wills_name(wills: WillMode) -> &'static str {
     match wills {
-        WillMode::Gateway => "kept by the gateway",
-        WillMode::Off => "refused",
+        WillMode::Gateway => "kept by the gateway, nodes may change them",
+        WillMode::Off => "kept by the gateway, nodes may not change them",
     }
 }
 

@@ -60,7 +60,7 @@ pub(super) const KEYS: &[Key] = &[
         "gateway.wills",
         Rule::Choice(gateway::WILLS),
         Fallback::Text(gateway::WILLS_GATEWAY),
-        "Who keeps the wills of nodes: the gateway, or nobody, and nodes with one are refused.",
+        "Whether nodes may change their wills: kept and changed by the gateway, or not to be changed.",
     ),
     key(
         "gateway.wake_connect_ignores_flags",

@@ -243,6 +243,7 @@ fn d09_a_stand_by_is_silent_while_another_gateway_is_heard() {
     assert!(stand_ins(&mut script).is_empty());
     // The other one is back.
     script.says(OTHER, &advertise(2, 900));
+    script.says(OTHER, &advertise(2, 900));
     assert_eq!(stand_ins(&mut script), [false]);
     script.wait(T_ADV);
     script.says(NODE, &search(0));
@@ -278,6 +279,43 @@ fn d09_a_stand_by_hears_answers_of_another_gateway_but_not_of_its_clients() {
     );
     script.wait(Duration::from_secs(90) + FIRST_MAX);
     script.broadcasts(LINK, 0, &advertise(1, 900));
+}
+
+#[test]
+fn d09_a_gateway_that_answers_keeps_the_interval_it_has_said() {
+    let mut script = advertising(Some(2));
+    script.wait(Duration::from_secs(1800));
+    script.says(OTHER, &advertise(2, 300));
+    script.wait(Duration::from_secs(300));
+    script.says(OTHER, &info(2));
+    script.wait(Duration::from_secs(659));
+    assert!(script.broadcast.is_empty());
+    script.wait(FIRST_MAX + SECOND);
+    script.broadcasts(LINK, 0, &advertise(1, 900));
+}
+
+#[test]
+fn an_upstream_that_comes_and_goes_does_not_put_the_first_advertise_off() {
+    let mut script = advertising(None);
+    for _ in 0..50 {
+        script.upstream(UpstreamEvent::Disconnected);
+        script.upstream(UpstreamEvent::Connected);
+        script.wait(Duration::from_millis(100));
+    }
+    script.broadcasts(LINK, 0, &advertise(1, 900));
+    assert!(script.broadcast.is_empty());
+}
+
+#[test]
+fn gateways_that_have_gone_make_room_for_others() {
+    let mut script = advertising(None);
+    for gw_id in 2..=100 {
+        script.says(node(gw_id.into()), &advertise(gw_id, 60));
+    }
+    assert!(script.drops().contains(&DropReason::GatewaysFull));
+    script.wait(Duration::from_secs(3 * 66));
+    script.says(OTHER, &advertise(101, 60));
+    assert!(script.drops().is_empty());
 }
 
 #[test]

@@ -178,6 +178,17 @@ fn d36_nobody_is_sent_off_where_the_settings_say_so_or_the_upstream_returns() {
 }
 
 #[test]
+fn d36_an_outage_that_is_told_twice_starts_with_the_first() {
+    let mut script = Script::new();
+    script.connected(NODE, "a", true);
+    script.upstream(UpstreamEvent::Disconnected);
+    pinging(&mut script, NODE, Duration::from_secs(550));
+    script.upstream(UpstreamEvent::Disconnected);
+    script.wait(Duration::from_secs(50));
+    script.hears(NODE, &disconnect(None));
+}
+
+#[test]
 fn d36_nobody_is_sent_off_who_could_come_back_at_once() {
     let mut script = Script::with(|settings| {
         settings.outage_disconnect = Some(Duration::from_secs(5));

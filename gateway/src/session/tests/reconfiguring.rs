@@ -201,6 +201,38 @@ fn a_node_that_is_not_served_where_it_is_keeps_its_session_for_elsewhere() {
 }
 
 #[test]
+fn a_link_or_a_forwarder_that_is_gone_takes_its_nodes_along_without_their_wills() {
+    let two_links = |settings: &mut Settings| {
+        settings.links[0].forwarders = Forwarders::Anyone;
+        settings.links.push(LinkSettings::default());
+    };
+    let on_second = Binding {
+        link: LinkId(1),
+        ..OTHER
+    };
+    let mut script = Script::with(two_links);
+    connected_with_will(&mut script, on_second, "second", QoS::AtMostOnce);
+    connected_with_will(&mut script, node(3), "direct", QoS::AtMostOnce);
+    let mut inner = vec![0; connect("behind", true, false).encoded_len()];
+    connect("behind", true, false).emit(&mut inner).unwrap();
+    let forward = shared::wire::Forward {
+        radius: 0,
+        node_id: &[1],
+        inner: &inner,
+    };
+    script.says(NODE, &Message::Forward(forward));
+    script.sent.clear();
+    let done = reconfigured(&mut script, two_links);
+    assert_eq!((done.sessions_kept, done.sessions_ended), (3, 0));
+    let done = reconfigured(&mut script, |_| {});
+    assert_eq!((done.sessions_kept, done.sessions_ended), (1, 2));
+    script.says(node(3), &ping(""));
+    script.wait(Duration::from_secs(91));
+    script.publishes("lwt", "off", QoS::AtMostOnce);
+    script.requests_nothing();
+}
+
+#[test]
 fn a_will_handshake_under_way_is_admitted_again() {
     let mut script = Script::new();
     script.says(NODE, &connect("out", true, true));

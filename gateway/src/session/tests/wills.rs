@@ -294,6 +294,29 @@ fn d11_a_node_that_is_asked_for_its_will_is_not_lost_meanwhile() {
 }
 
 #[test]
+fn d11_a_handshake_that_takes_long_keeps_the_older_session() {
+    let mut script = Script::with(|settings| settings.links[0].n_retry = 8);
+    connected_with_will(&mut script, NODE, "a", false);
+    script.says(NODE, &connect("a", true, true));
+    let steps = [
+        will_topic("w"),
+        Message::WillMsg(b"x"),
+        connect("a", true, true),
+    ];
+    for step in steps {
+        script.wait(Duration::from_secs(75));
+        script.sent.clear();
+        script.says(NODE, &step);
+    }
+    // The last one was the CONNECT once more, because its answer might be lost (D-10).
+    script.hears(NODE, &connack(ACCEPTED));
+    script.wait(Duration::from_secs(60 + 80 - 1));
+    script.requests_nothing();
+    script.wait(Duration::from_secs(1));
+    script.publishes("w", "x", QoS::AtLeastOnce);
+}
+
+#[test]
 fn a_connect_without_will_ends_the_handshake_before_it() {
     let mut script = Script::new();
     script.says(NODE, &connect("a", true, true));

@@ -27,8 +27,8 @@ pub(super) struct Handshake {
     /// The will topic, once it is there.
     target: Option<WillTopic>,
     tries: u8,
-    retry_at: Instant,
-    timer: Option<Instant>,
+    pub(super) retry_at: Instant,
+    pub(super) timer: Option<Instant>,
 }
 
 impl Engine {

@@ -14,6 +14,7 @@ mod cargo;
 mod carrier;
 pub mod load;
 mod mosquitto;
+pub mod ops;
 mod ports;
 mod probe;
 mod process;

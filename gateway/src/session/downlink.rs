@@ -198,7 +198,7 @@ impl Session {
         }
     }
 
-    fn exceeds_mtu(&self, letter: &Letter, registers: bool, mtu: usize) -> bool {
+    pub(super) fn exceeds_mtu(&self, letter: &Letter, registers: bool, mtu: usize) -> bool {
         let node_id = self.binding.and_then(|binding| binding.node_id);
         let wrap = node_id.map_or(0, |id| FORWARD_OVERHEAD + id.as_bytes().len());
         let topic = TopicRef::Normal(TopicId::NONE);

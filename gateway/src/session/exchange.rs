@@ -9,6 +9,7 @@ use shared::wire::{Acknowledgement, Message, MsgId, QoS, Register, ReturnCode, T
 use super::downlink::publish_message;
 use super::engine::Engine;
 use super::output::{DropReason, Notice};
+use super::settings::Settings;
 use super::slots::SessionKey;
 use super::state::{Session, Stage, State};
 use super::topic_table::Standing;
@@ -43,6 +44,14 @@ impl Engine {
             flight.stage = Stage::Register;
             flight.register_id = register_id;
         }
+        if session.in_flight_is_too_long(&self.settings) {
+            // D-41: it has to be told the name again, or has moved to a narrower link.
+            self.abandon(key, DropReason::TooLong);
+            return self.pump(now, key);
+        }
+        let Some(flight) = &mut session.in_flight else {
+            return;
+        };
         // A node that has gone to sleep is answered, but nothing is repeated into its sleep.
         flight.retry_at = listens.then_some(answered_by);
         let msg_id = flight.letter.msg_id.unwrap_or(MsgId::NONE);
@@ -271,6 +280,14 @@ impl Engine {
 }
 
 impl Session {
+    fn in_flight_is_too_long(&self, settings: &Settings) -> bool {
+        let mtu = self.link(settings).mtu;
+        self.in_flight.as_ref().is_some_and(|flight| {
+            flight.stage != Stage::Release
+                && self.exceeds_mtu(&flight.letter, flight.stage == Stage::Register, mtu)
+        })
+    }
+
     /// Returns whether a node that has connected anew must be told the id in flight first.
     fn must_register_again(&self) -> bool {
         self.in_flight

@@ -53,8 +53,8 @@ impl Letter {
 /// The queue of one node, first in, first out, bounded by [`MailboxLimits`].
 #[derive(Debug, Default)]
 pub(super) struct Mailbox {
-    letters: VecDeque<Letter>,
-    bytes: usize,
+    pub(super) letters: VecDeque<Letter>,
+    pub(super) bytes: usize,
 }
 
 impl Mailbox {

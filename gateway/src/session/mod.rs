@@ -14,6 +14,7 @@ mod address;
 mod admission;
 mod anonymous;
 mod connect;
+mod consistency;
 mod discovery;
 mod downlink;
 mod ending;
@@ -48,6 +49,7 @@ mod will;
 mod tests;
 
 pub use address::{ForwarderRule, NotAPrefix, Prefix};
+pub use consistency::Sight;
 pub use engine::Engine;
 pub use nodes::{NodeState, NodeStatus};
 pub use output::{DropReason, Ending, Notice, Output, Stats};

@@ -10,13 +10,13 @@ use super::slots::SessionKey;
 /// A tree of topic filter levels; matching a topic costs its levels, not the subscriptions.
 #[derive(Debug, Default)]
 pub(super) struct SubscriptionTree {
-    root: Level,
+    pub(super) root: Level,
 }
 
 #[derive(Debug, Default)]
-struct Level {
-    children: BTreeMap<Box<str>, Self>,
-    subscribers: Vec<(SessionKey, QoS)>,
+pub(super) struct Level {
+    pub(super) children: BTreeMap<Box<str>, Self>,
+    pub(super) subscribers: Vec<(SessionKey, QoS)>,
 }
 
 impl Level {

@@ -54,6 +54,11 @@ impl TopicTable {
         Some(self.id(self.entries.len() - 1))
     }
 
+    /// Returns how many names have an id.
+    pub(super) const fn len(&self) -> usize {
+        self.entries.len()
+    }
+
     pub(super) fn name(&self, id: TopicId) -> Option<&Arc<str>> {
         Some(&self.entries.get(self.index(id)?)?.name)
     }

@@ -2,6 +2,7 @@
 
 mod admission;
 mod connecting;
+mod corners;
 mod delivering;
 mod discovering;
 mod identity;

@@ -1,16 +1,14 @@
 //! The one downlink exchange in flight: acknowledgements, repetitions, and its end
 //! [MQTT-SN 1.2 §6.10].
 
-use std::sync::Arc;
-
 use shared::time::{Duration, Instant};
 use shared::wire::{Acknowledgement, Message, MsgId, QoS, Register, ReturnCode, TopicRef};
 
-use super::downlink::publish_message;
 use super::engine::Engine;
+use super::launch::publish_message;
 use super::output::{DropReason, Notice};
 use super::slots::SessionKey;
-use super::state::{Session, Stage, State};
+use super::state::{InFlight, Session, Stage, State};
 use super::topic_table::Standing;
 
 /// How often all repetitions of a publication may go unanswered before it is dropped (D-18).
@@ -19,31 +17,26 @@ const ROUNDS_MAX: u8 = 3;
 /// How long nothing is sent to a node that answered with code 01 (A.18: T_WAIT / 5).
 const PAUSE: Duration = Duration::from_secs(60);
 
+/// How long no topic id is told to a node that has again no room for one (A.18: T_WAIT).
+const LONG_PAUSE: Duration = Duration::from_secs(300);
+
 impl Engine {
     /// Sends the message that the exchange in flight is at, and waits for its answer.
     pub(super) fn transmit_in_flight(&mut self, now: Instant, key: SessionKey) {
-        let binding = self.slots.get(key).and_then(|session| session.binding);
-        let free_at = binding.map_or(now, |binding| self.link_free_at(now, binding.link));
+        let free_at = self.free_at(now, key);
         let Some(session) = self.slots.get_mut(key) else {
             return;
         };
         let answered_by = free_at + session.link(&self.settings).t_retry;
         let listens = session.listens();
-        let must_register = session.must_register_again();
-        let register_id = if must_register {
-            session.next_msg_id()
-        } else {
-            MsgId::NONE
-        };
+        session.prepare_in_flight();
+        let takes_dup = session.rule.profile.takes_dup;
         let (Some(flight), Some(binding)) = (&mut session.in_flight, session.binding) else {
             return;
         };
-        if must_register {
-            flight.stage = Stage::Register;
-            flight.register_id = register_id;
-        }
         // A node that has gone to sleep is answered, but nothing is repeated into its sleep.
         flight.retry_at = listens.then_some(answered_by);
+        flight.extended = false;
         let msg_id = flight.letter.msg_id.unwrap_or(MsgId::NONE);
         let message = match flight.stage {
             Stage::Register => Message::Register(Register {
@@ -52,7 +45,9 @@ impl Engine {
                 topic_name: flight.letter.publication.topic.as_bytes(),
             }),
             Stage::Publish => {
-                let dup = std::mem::replace(&mut flight.letter.published, true);
+                let again = std::mem::replace(&mut flight.letter.published, true);
+                // A.20
+                let dup = again && takes_dup;
                 Message::Publish(publish_message(&flight.letter, flight.topic, msg_id, dup))
             }
             Stage::Release => Message::PubRel(msg_id),
@@ -60,27 +55,59 @@ impl Engine {
         self.out.transmit(&binding, &message);
     }
 
+    /// Returns when the link of a node is free for what is sent to it now.
+    fn free_at(&self, now: Instant, key: SessionKey) -> Instant {
+        let binding = self.slots.get(key).and_then(|session| session.binding);
+        binding.map_or(now, |binding| self.link_free_at(now, binding.link))
+    }
+
     /// Repeats what was not answered in time, or gives the node up until it is heard (D-18).
     pub(super) fn repeat(&mut self, now: Instant, key: SessionKey) {
+        let free_at = self.free_at(now, key);
         let Some(session) = self.slots.get_mut(key) else {
             return;
         };
-        let n_retry = session.link(&self.settings).n_retry;
+        let (t_retry, n_retry) = {
+            let link = session.link(&self.settings);
+            (link.t_retry, link.n_retry)
+        };
         let Some(flight) = &mut session.in_flight else {
             return;
         };
         if flight.retry_at.is_none_or(|at| at > now) {
             return;
         }
+        if free_at > now && !flight.extended {
+            // The link may not have sent it yet. Only once: others may keep the link busy.
+            flight.extended = true;
+            flight.retry_at = Some(free_at + t_retry);
+            return;
+        }
         if flight.tries < n_retry {
             flight.tries += 1;
+            // Overdue, it can be passed by more.
+            session.mailbox.look_again();
             self.out.stats.retransmissions += 1;
             return self.transmit_in_flight(now, key);
         }
-        flight.retry_at = None;
-        flight.tries = 0;
-        flight.letter.failed_rounds += 1;
-        let spent = flight.letter.failed_rounds >= ROUNDS_MAX;
+        self.fail_round(now, key);
+    }
+
+    /// All repetitions went unanswered: nothing more that needs an answer is sent before the
+    /// node is heard (D-18).
+    fn fail_round(&mut self, now: Instant, key: SessionKey) {
+        let Some(session) = self.slots.get_mut(key) else {
+            return;
+        };
+        let gives_up = session.rule.profile.gives_up_register;
+        let Some(flight) = &mut session.in_flight else {
+            return;
+        };
+        // A.20: the stack may know no REGISTER, and has answered everything else.
+        let suppressed = gives_up && flight.stage == Stage::Register;
+        let spent = flight.ends_round();
+        session.suspend_in_flight();
+        session.mailbox.look_again();
         if matches!(session.state, State::Awake { .. }) {
             // D-24
             self.back_to_sleep(now, key);
@@ -89,7 +116,30 @@ impl Engine {
             session.ping_owed = false;
             self.tell(key, |client_id| Notice::Unresponsive { client_id });
         }
-        if spent {
+        if suppressed {
+            self.suppress(key, DropReason::Unacknowledged);
+        } else if spent {
+            self.abandon(key, DropReason::Unacknowledged);
+        }
+    }
+
+    /// Repeats what is in flight because the node asks for it by another PINGREQ (D-23). That
+    /// counts: what the node never answers ends as it does without a ping.
+    pub(super) fn repeat_for_ping(&mut self, key: SessionKey) {
+        let Some(session) = self.slots.get_mut(key) else {
+            return;
+        };
+        let n_retry = session.link(&self.settings).n_retry;
+        let Some(flight) = &mut session.in_flight else {
+            return;
+        };
+        if flight.retry_at.take().is_none() {
+            return;
+        }
+        self.out.stats.retransmissions += 1;
+        if flight.tries < n_retry {
+            flight.tries += 1;
+        } else if flight.ends_round() {
             self.abandon(key, DropReason::Unacknowledged);
         }
     }
@@ -103,29 +153,21 @@ impl Engine {
         let Some(session) = self.slots.get_mut(key) else {
             return;
         };
-        let Some(flight) = &mut session.in_flight else {
-            return;
-        };
-        if flight.stage != Stage::Register || flight.register_id != ack.msg_id {
-            return;
-        }
+        let answered = session
+            .in_flight
+            .as_ref()
+            .filter(|flight| flight.stage == Stage::Register && flight.register_id == ack.msg_id);
+        let Some(flight) = answered else { return };
         let topic_id = flight.topic.topic_id();
         match ack.return_code {
             ReturnCode::Accepted => {
-                session.topics.set_standing(topic_id, Standing::Confirmed);
+                session.registers_refused = 0;
+                session.confirm_topic(topic_id);
                 self.publish_registered(now, key);
             }
-            ReturnCode::Congestion => self.pause(now, key),
-            _ => {
-                // D-37
-                session.topics.set_standing(topic_id, Standing::Suppressed);
-                let topic = Arc::clone(&flight.letter.publication.topic);
-                let unwanted = session
-                    .mailbox
-                    .remove_if(|letter| letter.publication.topic == topic);
-                self.abandon(key, DropReason::NodeRefused);
-                self.drop_letters(key, unwanted, DropReason::NodeRefused);
-            }
+            ReturnCode::Congestion => self.pause_registers(now, key),
+            // D-37
+            _ => self.suppress(key, DropReason::NodeRefused),
         }
     }
 
@@ -136,20 +178,58 @@ impl Engine {
             return;
         };
         let listens = session.listens();
-        let Some(mut flight) = session.in_flight.take() else {
+        let Some(flight) = &mut session.in_flight else {
             return;
         };
         flight.stage = Stage::Publish;
         flight.tries = 0;
         flight.retry_at = None;
         match (flight.letter.qos, listens) {
-            (QoS::AtMostOnce, true) => self.send_qos0(key, flight.topic, &flight.letter),
-            (QoS::AtMostOnce, false) => session.mailbox.put_back(flight.letter),
-            (_, true) => {
-                session.in_flight = Some(flight);
-                self.transmit_in_flight(now, key);
+            (QoS::AtMostOnce, true) => {
+                if let Some(flight) = session.in_flight.take() {
+                    self.send_qos0(key, flight.topic, &flight.letter);
+                }
             }
-            (_, false) => session.in_flight = Some(flight),
+            (QoS::AtMostOnce, false) => self.put_back(key),
+            (_, true) => self.transmit_in_flight(now, key),
+            (_, false) => {}
+        }
+    }
+
+    /// Puts what is in flight and was not published back into the mailbox.
+    fn put_back(&mut self, key: SessionKey) {
+        let Some(session) = self.slots.get_mut(key) else {
+            return;
+        };
+        let Some(InFlight { mut letter, .. }) = session.in_flight.take() else {
+            return;
+        };
+        letter.msg_id = None;
+        if session.mailbox.has_newer(&letter, &self.settings.mailbox) {
+            self.drop_letter(key, letter, DropReason::MailboxConflated);
+        } else {
+            session.awake_sent = session.awake_sent.saturating_sub(1);
+            session.mailbox.put_back(letter);
+        }
+    }
+
+    /// The node does not want the topic in flight, or cannot take it: nothing of it is offered
+    /// again in this session (D-37).
+    fn suppress(&mut self, key: SessionKey, reason: DropReason) {
+        let Some(session) = self.slots.get_mut(key) else {
+            return;
+        };
+        let Some(flight) = &session.in_flight else {
+            return;
+        };
+        let topic_id = flight.topic.topic_id();
+        session.topics.set_standing(topic_id, Standing::Suppressed);
+        let unwanted = session
+            .mailbox
+            .remove_topic(&flight.letter.publication.topic);
+        self.abandon(key, reason);
+        for letter in unwanted {
+            self.drop_letter(key, letter, reason);
         }
     }
 
@@ -162,17 +242,22 @@ impl Engine {
         let Some(session) = self.slots.get_mut(key) else {
             return;
         };
-        let answered = session.in_flight.as_ref().filter(|flight| {
-            flight.stage == Stage::Publish && flight.letter.msg_id == Some(ack.msg_id)
-        });
-        let Some(flight) = answered else {
-            return session.refused_qos0(ack);
+        let answered = session.in_flight.as_ref();
+        let Some(flight) = answered.filter(|flight| flight.is_answered_by(ack)) else {
+            if let Some(topic) = session.refused_qos0(ack) {
+                self.tell(key, |client_id| Notice::UnknownFixedTopic {
+                    client_id,
+                    topic,
+                });
+            }
+            return;
         };
-        let topic = flight.topic;
         match ack.return_code {
             ReturnCode::Accepted => self.finish_exchange(key),
             ReturnCode::Congestion => self.pause(now, key),
-            ReturnCode::InvalidTopicId => self.repair(key, topic),
+            // Told again already, after a reconnection.
+            ReturnCode::InvalidTopicId if flight.stage == Stage::Register => {}
+            ReturnCode::InvalidTopicId => self.repair(key),
             // The node cannot read or take it.
             ReturnCode::NotSupported | ReturnCode::Reserved(_) => {
                 self.abandon(key, DropReason::NodeRefused);
@@ -180,29 +265,37 @@ impl Engine {
         }
     }
 
-    /// Tells the node its topic id again and publishes once more, under a new message id (D-38).
-    fn repair(&mut self, key: SessionKey, topic: TopicRef) {
+    /// The node does not know the topic of what is in flight: it is told its id again, and then
+    /// sent the publication under a new message id (D-38).
+    fn repair(&mut self, key: SessionKey) {
         let Some(session) = self.slots.get_mut(key) else {
             return;
         };
         let n_retry = session.link(&self.settings).n_retry;
-        let Some(mut flight) = session.in_flight.take() else {
+        let Some(flight) = &mut session.in_flight else {
             return;
         };
         flight.letter.repairs += 1;
-        if let TopicRef::Normal(id) = topic
-            && flight.letter.repairs <= n_retry
-        {
-            session.topics.set_standing(id, Standing::Unconfirmed);
-            // At QoS 2 the id stays: an earlier transmission may still be on its way, and be taken
-            // as soon as the node knows the topic.
-            if flight.letter.qos != QoS::ExactlyOnce {
-                flight.letter.msg_id = None;
-                flight.letter.published = false;
+        match flight.topic {
+            TopicRef::Normal(id) if flight.letter.repairs <= n_retry => {
+                flight.tries = 0;
+                flight.retry_at = None;
+                // At QoS 2 the id stays: an earlier transmission may still be on its way, and be
+                // taken as soon as the node knows the topic.
+                if flight.letter.qos != QoS::ExactlyOnce {
+                    flight.letter.refused_id = flight.letter.msg_id.take();
+                    flight.letter.published = false;
+                }
+                session.topics.unconfirm(id);
             }
-            session.mailbox.put_back(flight.letter);
-        } else {
-            self.drop_letters(key, vec![flight.letter], DropReason::NodeRefused);
+            TopicRef::Normal(_) => self.abandon(key, DropReason::NodeRefused),
+            topic @ (TopicRef::Predefined(_) | TopicRef::Short(_)) => {
+                self.tell(key, |client_id| Notice::UnknownFixedTopic {
+                    client_id,
+                    topic,
+                });
+                self.abandon(key, DropReason::NodeRefused);
+            }
         }
     }
 
@@ -249,13 +342,13 @@ impl Engine {
     }
 
     /// Drops what is in flight.
-    fn abandon(&mut self, key: SessionKey, reason: DropReason) {
+    pub(super) fn abandon(&mut self, key: SessionKey, reason: DropReason) {
         let flight = self
             .slots
             .get_mut(key)
             .and_then(|session| session.in_flight.take());
         if let Some(flight) = flight {
-            self.drop_letters(key, vec![flight.letter], reason);
+            self.drop_letter(key, flight.letter, reason);
         }
     }
 
@@ -267,11 +360,83 @@ impl Engine {
         session.paused_until = Some(now + PAUSE);
         session.suspend_in_flight();
     }
+
+    /// Tells a node that has no room for one no topic ids for a while; what it knows already
+    /// goes on. The publication is kept.
+    fn pause_registers(&mut self, now: Instant, key: SessionKey) {
+        let Some(session) = self.slots.get_mut(key) else {
+            return;
+        };
+        let pause = match session.registers_refused {
+            0 => session.link(&self.settings).t_retry.max(PAUSE),
+            _ => LONG_PAUSE,
+        };
+        session.registers_refused = session.registers_refused.saturating_add(1);
+        session.registers_paused_until = Some(now + pause);
+        let published = session
+            .in_flight
+            .as_ref()
+            .is_some_and(|flight| flight.letter.published || flight.letter.refused_id.is_some());
+        if published {
+            // The node may still answer for it.
+            session.suspend_in_flight();
+            session.mailbox.look_again();
+        } else {
+            self.put_back(key);
+        }
+    }
+}
+
+impl InFlight {
+    /// Counts a round in which every repetition went unanswered; returns whether it was the
+    /// last one.
+    const fn ends_round(&mut self) -> bool {
+        self.tries = 0;
+        self.letter.failed_rounds += 1;
+        self.letter.failed_rounds >= ROUNDS_MAX
+    }
+
+    /// Returns whether PUBACK is for this publication, also where it was already sent again
+    /// under another message id, or its topic is being told anew: it was taken all the same.
+    fn is_answered_by(&self, ack: Acknowledgement) -> bool {
+        let id = Some(ack.msg_id);
+        let now = self.letter.published && self.letter.msg_id == id;
+        let before = self.letter.refused_id == id && ack.return_code == ReturnCode::Accepted;
+        self.stage != Stage::Release && (now || before)
+    }
 }
 
 impl Session {
-    /// Returns whether a node that has connected anew must be told the id in flight first.
-    fn must_register_again(&self) -> bool {
+    /// Settles what the exchange in flight is at before it is sent: a node that does not know
+    /// the topic id is told it first, and what is published has a message id.
+    fn prepare_in_flight(&mut self) {
+        let registers = self.must_register_again();
+        let unnumbered = !registers
+            && self.in_flight.as_ref().is_some_and(|flight| {
+                flight.stage == Stage::Publish
+                    && flight.letter.qos != QoS::AtMostOnce
+                    && flight.letter.msg_id.is_none()
+            });
+        if !registers && !unnumbered {
+            return;
+        }
+        let id = self.next_msg_id();
+        let Some(flight) = &mut self.in_flight else {
+            return;
+        };
+        if registers {
+            flight.stage = Stage::Register;
+            flight.register_id = id;
+        } else {
+            flight.letter.msg_id = Some(id);
+        }
+        let topic = flight.topic;
+        self.touch_topic(topic);
+    }
+
+    /// Returns whether a node must be told the id in flight first: it has connected anew, or
+    /// did not know it.
+    pub(super) fn must_register_again(&self) -> bool {
         self.in_flight
             .as_ref()
             .is_some_and(|flight| match (flight.stage, flight.topic) {
@@ -283,12 +448,30 @@ impl Session {
             })
     }
 
-    /// Notes that the node does not know the id of a publication at QoS 0 (A.18).
-    fn refused_qos0(&mut self, ack: Acknowledgement) {
-        let unknown = ack.return_code == ReturnCode::InvalidTopicId && ack.msg_id == MsgId::NONE;
-        if unknown && self.last_qos0 == Some(ack.topic_id) {
-            self.topics
-                .set_standing(ack.topic_id, Standing::Unconfirmed);
+    /// Keeps what is in flight, but sends nothing more of it until delivery resumes.
+    pub(super) const fn suspend_in_flight(&mut self) {
+        if let Some(flight) = &mut self.in_flight {
+            flight.retry_at = None;
+            flight.tries = 0;
+        }
+    }
+
+    /// Notes that the node does not know the id of a publication at QoS 0 (A.18), which need
+    /// not be the last one. Returns the topic that cannot be told.
+    fn refused_qos0(&mut self, ack: Acknowledgement) -> Option<TopicRef> {
+        if ack.return_code != ReturnCode::InvalidTopicId || ack.msg_id != MsgId::NONE {
+            return None;
+        }
+        match self.last_qos0 {
+            Some(topic @ (TopicRef::Predefined(_) | TopicRef::Short(_)))
+                if topic.topic_id() == ack.topic_id =>
+            {
+                Some(topic)
+            }
+            _ => {
+                self.topics.unconfirm(ack.topic_id);
+                None
+            }
         }
     }
 }

@@ -17,6 +17,7 @@ mod downlink;
 mod ending;
 mod engine;
 mod exchange;
+mod launch;
 mod mailbox;
 mod output;
 mod policy;

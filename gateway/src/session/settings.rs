@@ -111,6 +111,14 @@ impl Settings {
         static FALLBACK: LinkSettings = LinkSettings::DEFAULT;
         self.links.get(usize::from(link.0)).unwrap_or(&FALLBACK)
     }
+
+    /// Returns how important the publications of a topic are on their way down.
+    pub(super) fn topic_priority(&self, topic: &str) -> Priority {
+        self.topic_priorities
+            .iter()
+            .find(|(filter, _)| shared::topics::matches(filter, topic))
+            .map_or(Priority::Normal, |(_, priority)| *priority)
+    }
 }
 
 /// What one node's mailbox may hold (D-27).

@@ -12,7 +12,6 @@ use super::engine::Engine;
 use super::port::{Refusal, UpstreamRequest};
 use super::slots::SessionKey;
 use super::state::{PendingSubscribe, Subscription};
-use super::topic_table::Standing;
 use super::uplink::short_name;
 
 /// The most SUBSCRIBEs of one node that wait for the broker. The standard allows one; a node
@@ -34,7 +33,7 @@ impl Engine {
         if self.upstream_out(now) || !self.may_subscribe(key, &filter) {
             return self.refuse_subscribe(key, subscribe.msg_id, ReturnCode::Congestion);
         }
-        let wanted = self.tree.insert(&filter, key, subscribe.qos);
+        let wanted = self.tree.ask(&filter, key, subscribe.qos);
         let expires = now + self.patience(key);
         let Some(session) = self.slots.get_mut(key) else {
             return;
@@ -126,8 +125,7 @@ impl Engine {
         let session = self.slots.get_mut(key).ok_or(ReturnCode::Congestion)?;
         // [MQTT-SN 1.2 §6.9] An exact name is given its id with the answer.
         let id = session
-            .topics
-            .register(filter, topics_max)
+            .register_topic(filter, topics_max)
             .ok_or(ReturnCode::Congestion)?;
         Ok((filter.into(), Some(TopicRef::Normal(id))))
     }
@@ -210,9 +208,13 @@ impl Engine {
         };
         match result {
             Ok(_) => {
-                self.tree.insert(filter, key, answer.qos);
+                self.tree.grant(filter, key, answer.qos);
             }
-            Err(_) => self.retract(key, filter),
+            Err(_) => {
+                // No retained messages will come of it.
+                self.forget_wish(key, filter);
+                self.retract(key, filter);
+            }
         }
         self.send(key, &Message::SubAck(answer));
     }
@@ -226,7 +228,7 @@ impl Engine {
             .map(|s| s.qos);
         match granted {
             Some(qos) => {
-                self.tree.insert(filter, key, qos);
+                self.tree.grant(filter, key, qos);
             }
             None => self.leave(key, filter),
         }
@@ -296,8 +298,7 @@ impl Engine {
                 .retain(|pending| pending.filter != filter);
             session.last_suback = None;
             self.stop_waiting(key, &filter);
-            self.wishes
-                .retain(|wish| wish.key != key || wish.filter != filter);
+            self.forget_wish(key, &filter);
             self.leave(key, &filter);
         }
         self.send(key, &Message::UnsubAck(unsubscribe.msg_id));
@@ -332,7 +333,7 @@ impl super::state::Session {
     /// Keeps a granted subscription and returns the topic id of its answer (D-15).
     fn add_subscription(&mut self, pending: &PendingSubscribe, qos: QoS) -> TopicId {
         if let Some(TopicRef::Normal(id)) = pending.topic {
-            self.topics.set_standing(id, Standing::Confirmed);
+            self.confirm_topic(id);
         }
         let PendingSubscribe { filter, topic, .. } = pending.clone();
         self.subscriptions

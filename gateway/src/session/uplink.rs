@@ -15,7 +15,6 @@ use super::output::DropReason;
 use super::port::{Publication, PublicationId, Refusal};
 use super::slots::SessionKey;
 use super::state::{Received, Session, Uplink};
-use super::topic_table::Standing;
 
 /// The most QoS 2 publications of one node that are kept in mind; the oldest are forgotten.
 const RECEIVED_MAX: usize = 8;
@@ -29,9 +28,9 @@ impl Engine {
         let (topic_id, return_code) = match valid_name(register.topic_name) {
             // [MQTT-SN 1.2 §6.5] D-07
             None => (TopicId::NONE, ReturnCode::NotSupported),
-            Some(name) => match session.topics.register(name, topics_max) {
+            Some(name) => match session.register_topic(name, topics_max) {
                 Some(id) => {
-                    session.topics.set_standing(id, Standing::Confirmed);
+                    session.confirm_topic(id);
                     (id, ReturnCode::Accepted)
                 }
                 None => (TopicId::NONE, ReturnCode::Congestion),
@@ -152,14 +151,14 @@ impl Engine {
     }
 
     /// Returns the topic name that a node means, or the code of the refusal.
-    fn resolve(&self, key: SessionKey, topic: TopicRef) -> Result<Arc<str>, ReturnCode> {
+    fn resolve(&mut self, key: SessionKey, topic: TopicRef) -> Result<Arc<str>, ReturnCode> {
         match topic {
             TopicRef::Normal(id) => {
-                let session = self.slots.get(key).ok_or(ReturnCode::InvalidTopicId)?;
+                let session = self.slots.get_mut(key).ok_or(ReturnCode::InvalidTopicId)?;
                 // [MQTT-SN 1.2 §6.6] D-45
                 session
                     .topics
-                    .name(id)
+                    .resolve(id)
                     .cloned()
                     .ok_or(ReturnCode::InvalidTopicId)
             }
@@ -289,8 +288,12 @@ impl Session {
 
 /// Returns what distinguishes one publication from another under the same message id.
 fn digest(publish: &Publish<'_>) -> u64 {
+    hash(&(publish.topic, publish.payload))
+}
+
+pub(super) fn hash(value: &(impl Hash + ?Sized)) -> u64 {
     let mut hasher = DefaultHasher::new();
-    (publish.topic, publish.payload).hash(&mut hasher);
+    value.hash(&mut hasher);
     hasher.finish()
 }
 

@@ -13,7 +13,8 @@ use shared::wire::QoS;
 
 use super::engine::Engine;
 use super::launch::Naming;
-use super::mailbox::{Letter, Lifetime, Refused};
+use super::letter::{Letter, Lifetime};
+use super::mailbox::Refused;
 use super::output::DropReason;
 use super::port::Delivery;
 use super::slots::SessionKey;
@@ -145,7 +146,10 @@ impl Engine {
 
     /// Gives the letters of all nodes the priorities that the settings say now; without that,
     /// those of a topic could overtake each other.
-    #[cfg_attr(not(test), expect(dead_code, reason = "settings are not read anew yet"))]
+    #[cfg_attr(
+        not(test),
+        expect(dead_code, reason = "settings are not read anew yet")
+    )]
     pub(super) fn rank_letters_anew(&mut self) {
         for key in self.slots.keys() {
             let Some(session) = self.slots.get_mut(key) else {

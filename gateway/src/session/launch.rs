@@ -5,7 +5,7 @@ use shared::time::Instant;
 use shared::wire::{FORWARD_OVERHEAD, Message, MsgId, Publish, QoS, Register, TopicId, TopicRef};
 
 use super::engine::Engine;
-use super::mailbox::Letter;
+use super::letter::Letter;
 use super::output::DropReason;
 use super::settings::Settings;
 use super::slots::SessionKey;

@@ -12,12 +12,14 @@
 
 mod address;
 mod anonymous;
+mod answers;
 mod connect;
 mod downlink;
 mod ending;
 mod engine;
 mod exchange;
 mod launch;
+mod letter;
 mod mailbox;
 mod output;
 mod policy;

@@ -20,7 +20,8 @@ use bytes::Bytes;
 use shared::time::{Duration, Instant};
 use shared::wire::{MsgId, Publish, QoS, ReturnCode, SubAck, TopicId, TopicRef};
 
-use super::mailbox::{Letter, Mailbox};
+use super::letter::Letter;
+use super::mailbox::Mailbox;
 use super::policy::NodeRule;
 use super::port::{Binding, PublicationId};
 use super::settings::{LinkSettings, Settings};
@@ -389,6 +390,12 @@ mod tests {
         assert_eq!(seen.first(), Some(&MsgId(1)));
         assert_eq!(seen.last(), Some(&MSG_ID_MAX));
         assert_eq!(seen.len(), 0x7FFF);
+    }
+
+    #[test]
+    fn a_node_with_nothing_waiting_costs_less_than_a_kibibyte() {
+        let session = Session::new("a".into(), Instant::ZERO, MsgId(1));
+        assert!(size_of_val(&session) <= 900, "{}", size_of_val(&session));
     }
 
     #[test]

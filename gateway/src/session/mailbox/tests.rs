@@ -1,6 +1,10 @@
 use bytes::Bytes;
 use proptest::prelude::*;
+use shared::time::Duration;
+use shared::wire::QoS;
 
+use super::super::letter::Lifetime;
+use super::super::port::Publication;
 use super::*;
 
 const LIMITS: MailboxLimits = MailboxLimits {
@@ -32,6 +36,16 @@ fn letter_on(topic: &str, n: u8, qos: QoS, priority: Priority) -> Letter {
     let now = Instant::from_millis(u64::from(n));
     let lifetime = Lifetime::new(now, LIMITS.age_max, None);
     Letter::new(publication, qos, None, priority, lifetime)
+}
+
+fn living(letter: Letter, lifetime: Lifetime) -> Letter {
+    Letter::new(
+        letter.publication,
+        letter.qos,
+        None,
+        letter.priority,
+        lifetime,
+    )
 }
 
 fn n(letter: &Letter) -> u8 {
@@ -162,7 +176,7 @@ fn d27_what_is_too_old_goes_and_says_by_whose_word() {
     for (at, expiry) in (0..).zip(expiries) {
         let mut letter = letter(at, QOS_1);
         let now = Instant::from_millis(u64::from(at));
-        letter.lifetime = Lifetime::new(now, LIMITS.age_max, expiry);
+        letter = living(letter, Lifetime::new(now, LIMITS.age_max, expiry));
         put(&mut mailbox, letter, &LIMITS);
     }
     let mut expire = |at| -> Vec<_> {
@@ -202,12 +216,10 @@ fn new_priorities_keep_the_order_of_each_topic() {
         ("a", QOS_1, low),
         ("c", QOS_1, normal),
     ]);
-    let first = mailbox.pop().unwrap();
+    let mut first = mailbox.pop().unwrap();
     mailbox.rank_anew(|topic| if topic == "a" { high } else { low });
-    mailbox.put_back(Letter {
-        priority: low,
-        ..first
-    });
+    first.priority = low;
+    mailbox.put_back(first);
     let newest = letter_on("a", 4, QOS_1, high);
     put(
         &mut mailbox,
@@ -286,7 +298,7 @@ proptest! {
                     let priority = [Priority::Low, Priority::Normal, Priority::High][usize::from(topic) % 3];
                     let qos = [QOS_0, QOS_1, QoS::ExactlyOnce][usize::from(qos)];
                     let mut letter = letter_on(&format!("t{topic}"), 0, qos, priority);
-                    letter.lifetime = Lifetime::new(now, Duration::from_millis(500), None);
+                    letter = living(letter, Lifetime::new(now, Duration::from_millis(500), None));
                     let kept = mailbox.letters.values().filter(|letter| !letter.is_qos0()).count();
                     mailbox.stamp(&mut letter);
                     let gone = mailbox.push(letter, &limits);
@@ -306,7 +318,7 @@ proptest! {
                 mailbox.topics.values().map(|waiting| waiting.letters).sum::<usize>(),
                 letters.len()
             );
-            let earliest = letters.iter().map(|letter| letter.lifetime.until).min();
+            let earliest = letters.iter().map(|letter| letter.until()).min();
             prop_assert!(mailbox.expiry <= earliest || earliest.is_none());
             prop_assert_eq!(mailbox.expiry.is_none(), earliest.is_none());
             if conflate_qos0 {

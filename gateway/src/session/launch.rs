@@ -55,7 +55,6 @@ impl Engine {
             retry_at: None,
             extended: false,
         });
-        session.mailbox.look_again();
         self.transmit_in_flight(now, key);
     }
 

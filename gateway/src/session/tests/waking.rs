@@ -79,6 +79,23 @@ fn d22_what_was_under_way_counts_in_the_next_wake() {
 }
 
 #[test]
+fn d22_a_repetition_is_one_of_what_a_wake_may_send() {
+    let (mut script, _) = sleeper(QoS::AtLeastOnce);
+    script.rule("a", |rule| rule.awake_messages_max = Some(1));
+    script.delivery(1, "t", "x", QoS::AtLeastOnce);
+    script.delivery(2, "t", "y", QoS::AtLeastOnce);
+    script.says(NODE, &ping("a"));
+    script.hears_publish("x", false);
+    script.asleep(NODE, 600);
+    script.says(NODE, &ping("a"));
+    script.accepts_publish(NODE, "x", true);
+    script.hears(NODE, &Message::PingResp);
+    script.says(NODE, &ping("a"));
+    script.accepts_publish(NODE, "y", false);
+    script.hears(NODE, &Message::PingResp);
+}
+
+#[test]
 fn d22_what_comes_during_a_wake_is_part_of_it() {
     let (mut script, _) = sleeper(QoS::AtLeastOnce);
     script.delivery(1, "t", "x", QoS::AtLeastOnce);

@@ -1,75 +1,34 @@
 //! Serial links on pseudo-terminals, opened by path as a radio is.
 
 mod log_lines;
+mod radio;
 
-use std::fs::File;
-use std::io::{Read, Write};
+use std::io::Write;
 use std::os::unix::fs::symlink;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use gateway::config::{LinkConfig, LinkKind, SerialConfig};
-use gateway::link::{self, Batch, DropReason, LinkHandle};
-use gateway::session::{LinkId, Peer};
+use gateway::link::{self, DropReason, Inbound, LinkHandle};
+use gateway::session::{Binding, LinkEvent, LinkId, Peer, Priority};
 use log_lines::Lines;
-use nix::pty::openpty;
-use nix::sys::termios::{SetArg, cfmakeraw, tcgetattr, tcsetattr};
-use shared::frame::{FrameReader, Lead, encode, frame_len_max};
+use radio::{Radio, frame};
 use tempfile::TempDir;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// The far end of a line, the radio's side.
-struct Radio(File);
-
-impl Radio {
-    /// Makes a line; the path is the gateway's end.
-    fn new() -> (Self, PathBuf) {
-        let pty = openpty(None, None).unwrap();
-        let mut raw = tcgetattr(&pty.slave).unwrap();
-        cfmakeraw(&mut raw);
-        tcsetattr(&pty.slave, SetArg::TCSANOW, &raw).unwrap();
-        let path = nix::unistd::ttyname(&pty.slave).unwrap();
-        (Self(File::from(pty.master)), path)
-    }
-
-    fn send(&mut self, datagram: &[u8]) {
-        let bytes = frame(datagram);
-        self.0.write_all(&bytes).unwrap();
-    }
-
-    /// Reads until `count` datagrams have come.
-    fn receive(&mut self, count: usize) -> Vec<Vec<u8>> {
-        let mut reader = FrameReader::<1400>::new();
-        let mut datagrams = Vec::new();
-        let mut bytes = [0; 512];
-        while datagrams.len() < count {
-            let len = self.0.read(&mut bytes).unwrap();
-            let mut rest = &bytes[..len];
-            while let Some(datagram) = reader.feed(&mut rest) {
-                datagrams.push(datagram.to_vec());
-            }
-        }
-        assert_eq!(reader.stats().broken(), 0);
-        datagrams
-    }
-}
-
-fn frame(datagram: &[u8]) -> Vec<u8> {
-    let mut bytes = vec![0; frame_len_max(datagram.len())];
-    let len = encode(datagram, Lead::None, &mut bytes).unwrap();
-    bytes.truncate(len);
-    bytes
-}
-
-fn open(path: &Path) -> (LinkHandle, mpsc::Receiver<Batch>) {
+fn open(path: &Path) -> (LinkHandle, mpsc::Receiver<Inbound>) {
     open_with(SerialConfig::new(path))
 }
 
-fn open_with(serial: SerialConfig) -> (LinkHandle, mpsc::Receiver<Batch>) {
-    let (inbound, batches) = mpsc::channel(64);
+fn open_with(serial: SerialConfig) -> (LinkHandle, mpsc::Receiver<Inbound>) {
+    open_with_queue(serial, 64)
+}
+
+fn open_with_queue(serial: SerialConfig, places: usize) -> (LinkHandle, mpsc::Receiver<Inbound>) {
+    let (inbound, batches) = mpsc::channel(places);
     let config = LinkConfig {
         name: "radio".to_owned(),
         max_message: 256,
@@ -78,6 +37,15 @@ fn open_with(serial: SerialConfig) -> (LinkHandle, mpsc::Receiver<Batch>) {
     };
     let handle = link::open(LinkId(1), &config, inbound).unwrap();
     (handle, batches)
+}
+
+fn send(handle: &mut LinkHandle, peer: Peer, datagram: &[u8]) {
+    let to = Binding {
+        link: LinkId(1),
+        peer,
+        node_id: None,
+    };
+    handle.send(to, Priority::Normal, datagram);
 }
 
 async fn until_up(handle: &LinkHandle, is_up: bool) {
@@ -89,11 +57,14 @@ async fn until_up(handle: &LinkHandle, is_up: bool) {
     timeout(PATIENCE, wait).await.unwrap();
 }
 
-async fn collect(batches: &mut mpsc::Receiver<Batch>, count: usize) -> Vec<Vec<u8>> {
+async fn collect(batches: &mut mpsc::Receiver<Inbound>, count: usize) -> Vec<Vec<u8>> {
     let mut all = Vec::new();
     while all.len() < count {
-        let batch = timeout(PATIENCE, batches.recv()).await;
-        for (binding, datagram) in batch.expect("in time").expect("the link runs") {
+        let inbound = timeout(PATIENCE, batches.recv()).await;
+        let Inbound::Batch(batch) = inbound.expect("in time").expect("the link runs") else {
+            continue;
+        };
+        for (binding, datagram) in batch {
             assert_eq!(binding.peer, Peer::Line);
             assert_eq!((binding.link, binding.node_id), (LinkId(1), None));
             all.push(datagram.to_vec());
@@ -114,8 +85,8 @@ async fn frames_go_both_ways() {
         [b"\x02\x16".to_vec(), vec![0; 256]]
     );
 
-    handle.send(Peer::Line, b"\x02\x17");
-    handle.send(Peer::Line, &[0x11; 256]);
+    send(&mut handle, Peer::Line, b"\x02\x17");
+    send(&mut handle, Peer::Line, &[0x11; 256]);
     handle.flush().await;
     let received = tokio::task::spawn_blocking(move || radio.receive(2))
         .await
@@ -148,8 +119,9 @@ async fn broken_frames_are_counted_by_what_is_wrong() {
     radio.send(&[9; 257]);
     radio.send(b"\x02\x16");
     assert_eq!(collect(&mut batches, 1).await, [b"\x02\x16".to_vec()]);
-    handle.send(Peer::Line, &[9; 257]);
-    handle.send(Peer::Socket("192.0.2.1:1".parse().unwrap()), b"\x02\x17");
+    send(&mut handle, Peer::Line, &[9; 257]);
+    let elsewhere = Peer::Socket("192.0.2.1:1".parse().unwrap());
+    send(&mut handle, elsewhere, b"\x02\x17");
     let counters = handle.counters();
     for (reason, count) in [
         (DropReason::Crc, 1),
@@ -175,7 +147,7 @@ async fn a_radio_may_come_late_leave_and_come_back() {
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("radio");
     let (mut handle, mut batches) = open(&path);
-    handle.send(Peer::Line, b"\x02\x17");
+    send(&mut handle, Peer::Line, b"\x02\x17");
     assert!(!handle.is_up());
     assert_eq!(handle.counters().dropped(DropReason::LineDown), 1);
 
@@ -185,7 +157,7 @@ async fn a_radio_may_come_late_leave_and_come_back() {
         until_up(&handle, true).await;
         radio.send(&[2, round]);
         assert_eq!(collect(&mut batches, 1).await, [vec![2, round]]);
-        handle.send(Peer::Line, &[3, round]);
+        send(&mut handle, Peer::Line, &[3, round]);
         handle.flush().await;
         let (radio, received) = tokio::task::spawn_blocking(move || {
             let received = radio.receive(1);
@@ -205,6 +177,54 @@ async fn a_radio_may_come_late_leave_and_come_back() {
 }
 
 #[tokio::test]
+async fn the_line_tells_when_it_comes_and_goes_behind_what_was_read() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("radio");
+    // Room for one thing at a time: what was read waits for the driver.
+    let (mut handle, mut inbound) = open_with_queue(SerialConfig::new(&path), 1);
+    let told = |event| Inbound::Event(LinkId(1), event);
+    let mut next = async || timeout(PATIENCE, inbound.recv()).await.unwrap().unwrap();
+    assert_eq!(next().await, told(LinkEvent::Down), "absent at the start");
+    for round in 1..=2 {
+        let (mut radio, pty) = Radio::new();
+        symlink(&pty, &path).unwrap();
+        assert_eq!(next().await, told(LinkEvent::Up));
+        until_up(&handle, true).await;
+        for number in 0..2 {
+            radio.send(&[2, number]);
+            while handle.counters().datagrams_in < (round - 1) * 2 + u64::from(number) + 1 {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        }
+        std::fs::remove_file(&path).unwrap();
+        drop(radio);
+        // One datagram is in the driver's queue, the other has no place there, and only an
+        // error of the writer tells that the line is gone.
+        while handle.is_up() {
+            send(&mut handle, Peer::Line, b"\x02\x17");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        for number in 0..2 {
+            let Inbound::Batch(batch) = next().await else {
+                panic!("datagram {number} of round {round} is lost");
+            };
+            assert_eq!(&batch[0].1[..], [2, number]);
+        }
+        assert_eq!(next().await, told(LinkEvent::Down));
+    }
+}
+
+#[tokio::test]
+async fn a_line_that_is_there_tells_only_that() {
+    let (_radio, path) = Radio::new();
+    let (_handle, mut inbound) = open(&path);
+    let told = timeout(PATIENCE, inbound.recv()).await.unwrap();
+    assert_eq!(told, Some(Inbound::Event(LinkId(1), LinkEvent::Up)));
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    assert!(inbound.try_recv().is_err());
+}
+
+#[tokio::test]
 async fn a_line_that_does_not_move_costs_a_bounded_queue() {
     const SENT: usize = 500;
     let (mut radio, path) = Radio::new();
@@ -217,7 +237,7 @@ async fn a_line_that_does_not_move_costs_a_bounded_queue() {
     for index in 0..SENT {
         let mut datagram = [0x55; 100];
         datagram[..2].copy_from_slice(&u16::try_from(index).unwrap().to_be_bytes());
-        handle.send(Peer::Line, &datagram);
+        send(&mut handle, Peer::Line, &datagram);
         tokio::task::yield_now().await;
     }
     let dropped = handle.counters().dropped(DropReason::QueueFull);
@@ -247,7 +267,7 @@ async fn what_a_lost_line_did_not_take_is_dropped_and_not_sent() {
     let (mut handle, _batches) = open(&path);
     until_up(&handle, true).await;
     for _ in 0..SENT {
-        handle.send(Peer::Line, &[0x55; 100]);
+        send(&mut handle, Peer::Line, &[0x55; 100]);
         tokio::task::yield_now().await;
     }
     let full = handle.counters().dropped(DropReason::QueueFull);
@@ -271,7 +291,7 @@ async fn the_rest_of_a_burst_is_summed_up_without_a_further_drop() {
         let (mut handle, _batches) = open(&path);
         until_up(&handle, is_up).await;
         for _ in 0..100 {
-            handle.send(Peer::Line, &[9; 257]);
+            send(&mut handle, Peer::Line, &[9; 257]);
         }
         assert!(!lines.text().contains("more of"));
         // The interval of the summaries, and the longest pause of a task without a device.
@@ -311,6 +331,8 @@ async fn a_device_in_use_is_left_alone() {
     assert!(!second.is_up());
     radio.send(b"\x02\x16");
     assert_eq!(collect(&mut batches, 1).await.len(), 1);
+    let told = others.try_recv().unwrap();
+    assert_eq!(told, Inbound::Event(LinkId(1), LinkEvent::Down));
     assert!(others.try_recv().is_err());
     // The one that waits takes over when the device is free.
     drop(first);

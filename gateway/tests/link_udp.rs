@@ -7,8 +7,8 @@ use std::net::{SocketAddr, UdpSocket};
 use std::time::Duration;
 
 use gateway::config::{LinkConfig, LinkKind, UdpConfig};
-use gateway::link::{self, Batch, DropReason, LinkError, LinkHandle};
-use gateway::session::{LinkId, Peer};
+use gateway::link::{self, Batch, DropReason, Inbound, LinkError, LinkHandle};
+use gateway::session::{Binding, LinkEvent, LinkId, Peer, Priority};
 use log_lines::Lines;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::sync::mpsc;
@@ -23,14 +23,14 @@ fn config(listen: &str) -> UdpConfig {
     }
 }
 
-fn open(udp: UdpConfig) -> (LinkHandle, mpsc::Receiver<Batch>, SocketAddr) {
+fn open(udp: UdpConfig) -> (LinkHandle, mpsc::Receiver<Inbound>, SocketAddr) {
     open_with_queue(udp, 1024)
 }
 
 fn open_with_queue(
     udp: UdpConfig,
     batches: usize,
-) -> (LinkHandle, mpsc::Receiver<Batch>, SocketAddr) {
+) -> (LinkHandle, mpsc::Receiver<Inbound>, SocketAddr) {
     let (inbound, batches) = mpsc::channel(batches);
     let config = LinkConfig {
         kind: LinkKind::Udp(udp),
@@ -41,19 +41,28 @@ fn open_with_queue(
     (handle, batches, address)
 }
 
+fn send(handle: &mut LinkHandle, peer: Peer, datagram: &[u8]) {
+    let to = Binding {
+        link: ID,
+        peer,
+        node_id: None,
+    };
+    handle.send(to, Priority::Normal, datagram);
+}
+
 /// Collects `count` datagrams, or as many as come within the patience of a test.
-async fn collect(batches: &mut mpsc::Receiver<Batch>, count: usize) -> Batch {
+async fn collect(batches: &mut mpsc::Receiver<Inbound>, count: usize) -> Batch {
     let mut all = Batch::new();
     while all.len() < count {
         match timeout(PATIENCE, batches.recv()).await {
-            Ok(Some(batch)) => all.extend(batch),
+            Ok(Some(Inbound::Batch(batch))) => all.extend(batch),
             _ => break,
         }
     }
     all
 }
 
-async fn expect_nothing(batches: &mut mpsc::Receiver<Batch>) {
+async fn expect_nothing(batches: &mut mpsc::Receiver<Inbound>) {
     let quiet = timeout(Duration::from_millis(200), batches.recv()).await;
     assert!(quiet.is_err(), "{quiet:?}");
 }
@@ -129,7 +138,8 @@ async fn what_the_kernel_drops_is_counted() {
         client.send_to(b"\x02\x16", address).unwrap();
     }
     let mut delivered = 0;
-    while let Ok(Some(batch)) = timeout(Duration::from_millis(300), batches.recv()).await {
+    let moment = Duration::from_millis(300);
+    while let Ok(Some(Inbound::Batch(batch))) = timeout(moment, batches.recv()).await {
         delivered += batch.len();
     }
     tokio::time::sleep(Duration::from_millis(1500)).await;
@@ -148,7 +158,7 @@ async fn datagrams_go_both_ways_over_ipv6() {
     assert_eq!(binding.peer, Peer::Socket(client.local_addr().unwrap()));
     assert_eq!(&datagram[..], b"\x02\x16");
 
-    handle.send(binding.peer, b"\x02\x17");
+    send(&mut handle, binding.peer, b"\x02\x17");
     handle.flush().await;
     assert_eq!(receive(&client), (b"\x02\x17".to_vec(), address));
     let counters = handle.counters();
@@ -174,7 +184,7 @@ async fn ipv6_takes_ipv4_only_where_it_is_told_to() {
     let client = UdpSocket::bind("127.0.0.1:0").unwrap();
     client.send_to(b"\x02\x16", ipv4).unwrap();
     let all = collect(&mut batches, 1).await;
-    handle.send(all[0].0.peer, b"\x02\x17");
+    send(&mut handle, all[0].0.peer, b"\x02\x17");
     handle.flush().await;
     assert_eq!(receive(&client), (b"\x02\x17".to_vec(), ipv4));
 }
@@ -192,8 +202,8 @@ async fn large_datagrams_are_dropped_whole_and_counted() {
     assert_eq!(all.len(), 1);
     assert_eq!(all[0].1, vec![7; 1024]);
     expect_nothing(&mut batches).await;
-    handle.send(peer, &[7; 1025]);
-    handle.send(Peer::Line, b"\x02\x17");
+    send(&mut handle, peer, &[7; 1025]);
+    send(&mut handle, Peer::Line, b"\x02\x17");
     let counters = handle.counters();
     assert_eq!(counters.dropped(DropReason::Oversize), 4);
     assert_eq!(counters.dropped(DropReason::Empty), 1);
@@ -235,7 +245,7 @@ async fn answers_come_from_the_address_that_was_sent_to() {
     let client = UdpSocket::bind("127.0.0.1:0").unwrap();
     client.send_to(b"\x02\x16", second).unwrap();
     let all = collect(&mut batches, 1).await;
-    handle.send(all[0].0.peer, b"\x02\x17");
+    send(&mut handle, all[0].0.peer, b"\x02\x17");
     handle.flush().await;
     assert_eq!(receive(&client), (b"\x02\x17".to_vec(), second));
 }
@@ -252,11 +262,11 @@ async fn a_full_queue_drops_the_newest_and_keeps_the_order() {
     // Until the runtime has looked at the socket once, it does not count as writable: that
     // makes a full socket out of any.
     for octet in 0..10 {
-        handle.send(peer, &[octet]);
+        send(&mut handle, peer, &[octet]);
     }
     assert_eq!(handle.counters().dropped(DropReason::QueueFull), 6);
     handle.flush().await;
-    handle.send(peer, &[10]);
+    send(&mut handle, peer, &[10]);
     handle.flush().await;
     let received: Vec<u8> = (0..5).map(|_| receive(&client).0[0]).collect();
     assert_eq!(received, [0, 1, 2, 3, 10]);
@@ -269,7 +279,7 @@ async fn the_rest_of_a_burst_is_summed_up_without_a_further_drop() {
     let _guard = lines.listen();
     let (mut handle, _batches, address) = open(config("127.0.0.1:0"));
     for _ in 0..100 {
-        handle.send(Peer::Socket(address), &[9; 1025]);
+        send(&mut handle, Peer::Socket(address), &[9; 1025]);
     }
     assert!(!lines.text().contains("more of"));
     tokio::time::sleep(Duration::from_secs(11)).await;
@@ -284,7 +294,8 @@ async fn a_queued_datagram_that_the_kernel_refuses_is_counted_and_logged() {
     let (mut handle, _batches, _) = open(config("127.0.0.1:0"));
     // Before the runtime has looked at the socket, everything is queued; nobody can be sent
     // to at port 0.
-    handle.send(Peer::Socket("127.0.0.1:0".parse().unwrap()), &[2, 0x17]);
+    let nowhere = Peer::Socket("127.0.0.1:0".parse().unwrap());
+    send(&mut handle, nowhere, &[2, 0x17]);
     assert_eq!(handle.counters().dropped_total(), 0);
     timeout(PATIENCE, handle.flush()).await.unwrap();
     assert_eq!(handle.counters().dropped(DropReason::SendFailed), 1);
@@ -293,6 +304,57 @@ async fn a_queued_datagram_that_the_kernel_refuses_is_counted_and_logged() {
     for part in ["who=udp/127.0.0.1:0", "reason=\"send_failed\"", "octets=2"] {
         assert!(text.contains(part), "{part} in {text}");
     }
+}
+
+#[tokio::test]
+async fn a_network_that_is_gone_is_told_until_something_is_heard() {
+    let (mut handle, mut inbound, address) = open(config("[::]:0"));
+    assert!(handle.is_up());
+    // The loopback interface has no route to link-local addresses: this is what every send
+    // says where the network is gone.
+    let nowhere = Peer::Socket("[fe80::1%1]:9".parse().unwrap());
+    let start = tokio::time::Instant::now();
+    let told = loop {
+        send(&mut handle, nowhere, b"\x02\x17");
+        match timeout(Duration::from_millis(500), inbound.recv()).await {
+            Ok(told) => break told.unwrap(),
+            Err(_) => assert!(start.elapsed() < PATIENCE),
+        }
+    };
+    assert_eq!(told, Inbound::Event(ID, LinkEvent::Down));
+    assert!(
+        start.elapsed() > Duration::from_secs(4),
+        "one send is no sign"
+    );
+    assert!(!handle.is_up());
+    assert!(handle.counters().dropped(DropReason::SendFailed) >= 3);
+
+    let client = UdpSocket::bind("[::1]:0").unwrap();
+    let to = SocketAddr::new("::1".parse().unwrap(), address.port());
+    client.send_to(b"\x02\x16", to).unwrap();
+    let told = timeout(PATIENCE, inbound.recv()).await.unwrap().unwrap();
+    assert_eq!(told, Inbound::Event(ID, LinkEvent::Up));
+    let told = timeout(PATIENCE, inbound.recv()).await.unwrap().unwrap();
+    assert!(matches!(told, Inbound::Batch(batch) if batch.len() == 1));
+    assert!(handle.is_up());
+}
+
+#[tokio::test]
+async fn one_peer_that_cannot_be_reached_takes_nothing_down() {
+    let (mut handle, mut inbound, _) = open(config("[::]:0"));
+    let nowhere = Peer::Socket("[fe80::1%1]:9".parse().unwrap());
+    let client = UdpSocket::bind("[::1]:0").unwrap();
+    for _ in 0..14 {
+        send(&mut handle, nowhere, b"\x02\x17");
+        send(
+            &mut handle,
+            Peer::Socket(client.local_addr().unwrap()),
+            b"\x02\x17",
+        );
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+    assert!(inbound.try_recv().is_err());
+    assert!(handle.is_up());
 }
 
 #[tokio::test]

@@ -23,6 +23,7 @@ extern crate std;
 pub mod client;
 pub mod fault;
 pub mod frame;
+mod octets;
 pub mod rng;
 pub mod time;
 pub mod topics;

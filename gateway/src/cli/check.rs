@@ -1,7 +1,9 @@
 //! `sandgrouse check`: what a configuration says, or what is wrong with it.
 
 mod keys;
+mod node;
 mod summary;
+mod values;
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -12,11 +14,13 @@ use serde_json::{Value, json};
 pub use keys::keys_text;
 pub use summary::summary_text;
 
-use crate::config::{Config, ConfigError};
+use crate::config::{ConfigError, Problems, Reading};
 use crate::driver::check_upstream;
 use crate::upstream::UpstreamConfigError;
 use keys::keys_json;
+use node::Answer;
 use summary::summary_json;
+use values::{values_json, values_text};
 
 /// Checks a configuration file and says what it does, or what is wrong and where.
 #[derive(Debug, clap::Args)]
@@ -30,6 +34,15 @@ pub struct CheckArgs {
     /// Print every key with its type, default and bounds, and check nothing
     #[arg(long, conflicts_with = "file")]
     pub keys: bool,
+    /// Print every key with the value that holds, be it written, a default or from a preset
+    #[arg(long, conflicts_with_all = ["keys", "node"])]
+    pub values: bool,
+    /// Say which rule holds for a node, and what it allows
+    #[arg(long, value_name = "CLIENT_ID", conflicts_with = "keys")]
+    pub node: Option<String>,
+    /// The link on which the node is heard
+    #[arg(long, value_name = "NAME", requires = "node")]
+    pub link: Option<String>,
 }
 
 /// Runs the command. What was asked for goes to `out`, what is wrong to `err`; as JSON,
@@ -49,16 +62,23 @@ pub fn run(args: &CheckArgs, out: &mut dyn Write, err: &mut dyn Write) -> io::Re
         return Ok(ExitCode::SUCCESS);
     }
     let file = args.file.clone().unwrap_or_default();
-    match (load(&file), args.json) {
-        (Ok(config), true) => {
-            let mut value = summary_json(&config);
+    let told = load(&file).and_then(|reading| {
+        Ok(if args.json {
+            let mut value = answer_json(args, &reading)?;
             value["valid"] = json!(true);
-            out.write_all(pretty(&value).as_bytes())?;
-        }
-        (Ok(config), false) => {
-            writeln!(out, "{} is valid", file.display())?;
-            out.write_all(summary_text(&config).as_bytes())?;
-        }
+            value["warnings"] = located_json(&reading.warnings);
+            pretty(&value)
+        } else {
+            let text = answer_text(args, &reading)?;
+            let mut told = format!("{} is valid\n", file.display());
+            for warning in &reading.warnings.list {
+                told.push_str(&format!("{}:{warning} (warning)\n", reading.warnings.file));
+            }
+            told + &text
+        })
+    });
+    match (told, args.json) {
+        (Ok(told), _) => out.write_all(told.as_bytes())?,
         (Err(error), true) => {
             out.write_all(pretty(&problems_json(&error)).as_bytes())?;
             return Ok(ExitCode::FAILURE);
@@ -71,19 +91,35 @@ pub fn run(args: &CheckArgs, out: &mut dyn Write, err: &mut dyn Write) -> io::Re
     Ok(ExitCode::SUCCESS)
 }
 
+fn answer_text(args: &CheckArgs, reading: &Reading) -> Result<String, CheckError> {
+    Ok(match &args.node {
+        Some(node) => Answer::new(&reading.config, node, args.link.as_deref())?.text(),
+        None if args.values => values_text(&reading.values),
+        None => summary_text(&reading.config),
+    })
+}
+
+fn answer_json(args: &CheckArgs, reading: &Reading) -> Result<Value, CheckError> {
+    Ok(match &args.node {
+        Some(node) => Answer::new(&reading.config, node, args.link.as_deref())?.json(),
+        None if args.values => values_json(&reading.values),
+        None => summary_json(&reading.config),
+    })
+}
+
 /// Reads a file and checks it as far as `sandgrouse run` does before it opens anything.
-fn load(file: &Path) -> Result<Config, CheckError> {
-    let config = Config::load(file)?;
-    check_upstream(&config).map_err(|source| CheckError::Upstream {
+pub(super) fn load(file: &Path) -> Result<Reading, CheckError> {
+    let reading = Reading::load(file)?;
+    check_upstream(&reading.config).map_err(|source| CheckError::Upstream {
         file: file.to_owned(),
         source,
     })?;
-    Ok(config)
+    Ok(reading)
 }
 
-/// What is wrong with a configuration.
+/// What is wrong with a configuration, or with what was asked about it.
 #[derive(Debug, thiserror::Error)]
-enum CheckError {
+pub(super) enum CheckError {
     /// The file cannot be read, or what stands in it is wrong.
     #[error(transparent)]
     Config(#[from] ConfigError),
@@ -93,34 +129,39 @@ enum CheckError {
         file: PathBuf,
         source: UpstreamConfigError,
     },
+    /// There is no such link.
+    #[error("--link {name}: no link has this name; there are {links}")]
+    NoLink { name: String, links: String },
 }
 
 fn problems_json(error: &CheckError) -> Value {
-    let problems: Vec<Value> = match error {
-        CheckError::Config(ConfigError::Invalid(problems)) => problems
-            .list
-            .iter()
-            .map(|problem| {
-                json!({
-                    "file": problems.file,
-                    "line": problem.line,
-                    "column": problem.column,
-                    "key": problem.key,
-                    "message": problem.message,
-                })
-            })
-            .collect(),
-        CheckError::Config(ConfigError::Read { path, source }) => vec![json!({
+    let problems: Value = match error {
+        CheckError::Config(ConfigError::Invalid(problems)) => located_json(problems),
+        CheckError::Config(ConfigError::Read { path, source }) => json!([{
             "file": path.display().to_string(),
             "message": source.to_string(),
-        })],
-        CheckError::Upstream { file, source } => vec![json!({
+        }]),
+        CheckError::Upstream { file, source } => json!([{
             "file": file.display().to_string(),
             "key": "upstream",
             "message": source.to_string(),
-        })],
+        }]),
+        CheckError::NoLink { .. } => json!([{ "message": error.to_string() }]),
     };
     json!({ "valid": false, "problems": problems })
+}
+
+fn located_json(problems: &Problems) -> Value {
+    let list = problems.list.iter().map(|problem| {
+        json!({
+            "file": problems.file,
+            "line": problem.line,
+            "column": problem.column,
+            "key": problem.key,
+            "message": problem.message,
+        })
+    });
+    list.collect()
 }
 
 fn pretty(value: &Value) -> String {

@@ -1,11 +1,11 @@
 //! The log: lines for people or JSON for machines, on stderr.
 
-use std::io;
+use std::{fmt, io};
 
 use tracing::Subscriber;
-use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::ParseError;
 use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::{EnvFilter, reload};
 
 use crate::config::{LogConfig, LogFormat};
 
@@ -38,6 +38,37 @@ pub enum LoggingError {
     /// There is a log already.
     #[error("the log is set up already")]
     Twice,
+    /// The log is not that of the process any more.
+    #[error("the log is gone")]
+    Gone,
+}
+
+/// A log that was set up, whose level can be changed.
+pub struct Log {
+    args: LogArgs,
+    replace: Box<dyn Fn(EnvFilter) -> Result<(), reload::Error> + Send + Sync>,
+}
+
+impl Log {
+    /// Takes the level of another configuration, unless the command line or the environment
+    /// has said one, and returns whether it did.
+    ///
+    /// # Errors
+    ///
+    /// [`LoggingError::Level`] where the level cannot be read, and [`LoggingError::Gone`] where
+    /// the log of the process is another one.
+    pub fn apply(&self, config: &LogConfig) -> Result<bool, LoggingError> {
+        (self.replace)(filter(&self.args, config)?).map_err(|_| LoggingError::Gone)?;
+        Ok(said_level(&self.args).is_none())
+    }
+}
+
+impl fmt::Debug for Log {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Log")
+            .field("args", &self.args)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Sets the log of the process up. The command line goes before the environment (RUST_LOG),
@@ -46,33 +77,55 @@ pub enum LoggingError {
 /// # Errors
 ///
 /// [`LoggingError`] where the level cannot be read, or where there is a log already.
-pub fn init(args: &LogArgs, config: &LogConfig) -> Result<(), LoggingError> {
-    let subscriber = subscriber(args, config, io::stderr)?;
-    tracing::subscriber::set_global_default(subscriber).map_err(|_| LoggingError::Twice)
+pub fn init(args: &LogArgs, config: &LogConfig) -> Result<Log, LoggingError> {
+    let (subscriber, log) = subscriber(args, config, io::stderr)?;
+    tracing::subscriber::set_global_default(subscriber).map_err(|_| LoggingError::Twice)?;
+    Ok(log)
 }
 
-fn subscriber<W>(
+pub(super) fn subscriber<W>(
     args: &LogArgs,
     config: &LogConfig,
     writer: W,
-) -> Result<Box<dyn Subscriber + Send + Sync>, LoggingError>
+) -> Result<(Box<dyn Subscriber + Send + Sync>, Log), LoggingError>
 where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
-    let level = args.log_level.as_deref().filter(|level| !level.is_empty());
-    let level = level.unwrap_or(&config.level);
-    let filter = EnvFilter::try_new(directives(level)).map_err(|source| LoggingError::Level {
-        level: level.to_owned(),
-        source,
-    })?;
     let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
+        .with_env_filter(filter(args, config)?)
         .with_writer(writer)
         .with_ansi(io::IsTerminal::is_terminal(&io::stderr()));
+    let log = |replace| Log {
+        args: args.clone(),
+        replace,
+    };
     Ok(match args.log_format.unwrap_or(config.format) {
-        LogFormat::Text => Box::new(builder.finish()),
-        LogFormat::Json => Box::new(builder.json().flatten_event(true).finish()),
+        LogFormat::Text => {
+            let builder = builder.with_filter_reloading();
+            let handle = builder.reload_handle();
+            let replace = Box::new(move |filter| handle.reload(filter));
+            (Box::new(builder.finish()), log(replace))
+        }
+        LogFormat::Json => {
+            let builder = builder.json().flatten_event(true).with_filter_reloading();
+            let handle = builder.reload_handle();
+            let replace = Box::new(move |filter| handle.reload(filter));
+            (Box::new(builder.finish()), log(replace))
+        }
     })
+}
+
+fn filter(args: &LogArgs, config: &LogConfig) -> Result<EnvFilter, LoggingError> {
+    let level = said_level(args).unwrap_or(&config.level);
+    EnvFilter::try_new(directives(level)).map_err(|source| LoggingError::Level {
+        level: level.to_owned(),
+        source,
+    })
+}
+
+/// Returns the level that goes before the one in the configuration.
+fn said_level(args: &LogArgs) -> Option<&str> {
+    args.log_level.as_deref().filter(|level| !level.is_empty())
 }
 
 /// Returns the directives for what was asked for: the embedded broker, which tells every
@@ -94,7 +147,7 @@ mod tests {
     fn written(args: &LogArgs, config: &LogConfig) -> String {
         let sink = Sink::default();
         let writer = sink.clone();
-        let subscriber = subscriber(args, config, move || writer.clone()).unwrap();
+        let (subscriber, _) = subscriber(args, config, move || writer.clone()).unwrap();
         tracing::subscriber::with_default(subscriber, || {
             tracing::warn!(octets = 7, "careful");
             tracing::info!("told");
@@ -142,6 +195,35 @@ mod tests {
         };
         let text = written(&args, &LogConfig::default());
         assert!(text.contains("chatter"), "{text}");
+    }
+
+    #[test]
+    fn the_level_changes_unless_the_command_line_has_said_one() {
+        let debug = LogConfig {
+            level: "debug".to_owned(),
+            ..LogConfig::default()
+        };
+        for (log_level, log_format, lines) in [
+            (None, LogFormat::Text, 1),
+            (None, LogFormat::Json, 1),
+            (Some("warn".to_owned()), LogFormat::Text, 0),
+        ] {
+            let args = LogArgs {
+                log_format: Some(log_format),
+                log_level,
+            };
+            let sink = Sink::default();
+            let writer = sink.clone();
+            let config = LogConfig::default();
+            let (subscriber, log) = subscriber(&args, &config, move || writer.clone()).unwrap();
+            tracing::subscriber::with_default(subscriber, || {
+                tracing::debug!("detail");
+                assert_eq!(log.apply(&debug).unwrap(), lines == 1);
+                tracing::debug!("detail");
+            });
+            let text = String::from_utf8(sink.0.lock().unwrap().clone()).unwrap();
+            assert_eq!(text.lines().count(), lines, "{text}");
+        }
     }
 
     #[test]

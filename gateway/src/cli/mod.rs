@@ -4,6 +4,7 @@ pub mod check;
 pub mod decode;
 mod demo;
 pub mod logging;
+mod reload;
 mod run;
 
 use std::io::{self, Write};

@@ -1,4 +1,4 @@
-//! `sandgrouse run`: the gateway until SIGINT or SIGTERM.
+//! `sandgrouse run`: the gateway until SIGINT or SIGTERM; SIGHUP reads the configuration anew.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -8,8 +8,9 @@ use clap::Args;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::info;
 
-use super::logging::{self, LogArgs};
-use crate::config::Config;
+use super::logging::{self, Log, LogArgs};
+use super::reload::{Reloader, warn_of};
+use crate::config::Reading;
 use crate::driver::Gateway;
 
 /// How to run the gateway.
@@ -23,24 +24,28 @@ pub(super) struct RunArgs {
 }
 
 pub(super) fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
-    let config = match &args.config {
-        Some(path) => Config::load(path)?,
-        None => Config::default(),
+    let reading = match &args.config {
+        Some(path) => Reading::load(path)?,
+        None => Reading::of_nothing(),
     };
-    logging::init(&args.log, &config.log)?;
+    let log = logging::init(&args.log, &reading.config.log)?;
+    warn_of(&reading.warnings);
     tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .context("cannot start the runtime")?
-        .block_on(serve(&config))?;
+        .block_on(serve(reading, args.config.clone(), log))?;
     Ok(ExitCode::SUCCESS)
 }
 
-async fn serve(config: &Config) -> anyhow::Result<()> {
+async fn serve(reading: Reading, path: Option<PathBuf>, log: Log) -> anyhow::Result<()> {
+    let config = &reading.config;
     // Taken before anything is started, so that an early signal ends it in order as well.
     let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
+    let mut hangup = signal(SignalKind::hangup()).context("cannot listen for SIGHUP")?;
     let gateway = Gateway::start(config).await?;
+    let mut reloader = Reloader::new(path, gateway.handle(), log, &reading.values);
     for link in gateway.links() {
         info!(
             link = link.name(),
@@ -59,9 +64,12 @@ async fn serve(config: &Config) -> anyhow::Result<()> {
     info!("ready");
     let stats = gateway
         .run(async {
-            let signal = tokio::select! {
-                _ = terminate.recv() => "SIGTERM",
-                _ = interrupt.recv() => "SIGINT",
+            let signal = loop {
+                tokio::select! {
+                    _ = terminate.recv() => break "SIGTERM",
+                    _ = interrupt.recv() => break "SIGINT",
+                    _ = hangup.recv() => reloader.reload().await,
+                }
             };
             info!(signal, "stopping");
         })

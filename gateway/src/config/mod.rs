@@ -5,31 +5,42 @@
 //! is wrong at once. The types here are plain settings; the driver turns them into those of
 //! the engine, the links and the upstream.
 
+mod admission;
 mod duration;
 mod error;
 mod gateway;
 mod link;
 mod log;
+mod multicast;
+mod pacing;
+mod presets;
 mod reader;
 mod rules;
 pub mod schema;
 mod upstream;
 mod url;
 mod value;
+mod values;
 
 use std::path::{Path, PathBuf};
 
 pub use crate::session::{ForwarderRule, NotAPrefix, Prefix};
+pub use admission::*;
 pub use duration::{format_duration, parse_duration};
 pub use error::{ConfigError, Problem, Problems};
 pub use gateway::*;
 pub use link::*;
 pub use log::*;
+pub use multicast::*;
+pub use pacing::*;
+pub use presets::*;
 pub use rules::*;
 pub use upstream::*;
 pub use url::*;
 pub use value::{Rule, Value};
+pub use values::{Change, HeldValue, Values};
 
+use error::Finding;
 use reader::Reader;
 
 /// Everything that can be configured.
@@ -43,10 +54,12 @@ pub struct Config {
     pub upstream: Option<UpstreamConfig>,
     /// The embedded broker.
     pub broker: BrokerConfig,
-    /// The topics known without a registration.
+    /// Which nodes are served, and how.
+    pub admission: AdmissionConfig,
+    /// The topics known without a registration, and those that go first.
     pub topics: TopicsConfig,
     /// Who may publish at QoS −1.
-    pub qos_minus_one: Vec<QosMinusOneRule>,
+    pub qos_minus_one: QosMinusOneConfig,
     /// The log.
     pub log: LogConfig,
 }
@@ -59,14 +72,26 @@ impl Default for Config {
             links: vec![LinkConfig::default()],
             upstream: None,
             broker: BrokerConfig::default(),
+            admission: AdmissionConfig::default(),
             topics: TopicsConfig::default(),
-            qos_minus_one: Vec::new(),
+            qos_minus_one: QosMinusOneConfig::default(),
             log: LogConfig::default(),
         }
     }
 }
 
-impl Config {
+/// A configuration with what was seen while it was read.
+#[derive(Clone, Debug)]
+pub struct Reading {
+    /// The settings.
+    pub config: Config,
+    /// What holds for each key, written or not.
+    pub values: Values,
+    /// What is allowed and does not do what it seems to.
+    pub warnings: Problems,
+}
+
+impl Reading {
     /// Reads a file. Relative paths in it start at its folder; the password may come from
     /// the environment ([`PASSWORD_VARIABLE`]).
     ///
@@ -83,6 +108,21 @@ impl Config {
         Self::parse(&source, path, &environment)
     }
 
+    /// Returns what holds where there is no file: the defaults.
+    #[must_use]
+    pub fn of_nothing() -> Self {
+        let mut reader = Reader::new("", Path::new(""), &|_| None);
+        let config = Config::read(&mut reader);
+        Self {
+            config,
+            values: Values::new(reader.finish().held),
+            warnings: Problems {
+                file: String::new(),
+                list: Vec::new(),
+            },
+        }
+    }
+
     /// Reads a text as if it stood in the file at `path`, in the given environment.
     ///
     /// # Errors
@@ -95,28 +135,59 @@ impl Config {
     ) -> Result<Self, ConfigError> {
         let base = path.parent().map_or_else(PathBuf::new, Path::to_owned);
         let mut reader = Reader::new(source, &base, environment);
-        let config = Self::read(&mut reader);
-        let findings = reader.into_findings();
-        if findings.is_empty() {
-            return Ok(config);
-        }
-        Err(ConfigError::Invalid(Problems {
+        let config = Config::read(&mut reader);
+        let outcome = reader.finish();
+        let located = |findings: Vec<Finding>| Problems {
             file: path.display().to_string(),
             list: findings.into_iter().map(|it| it.locate(source)).collect(),
-        }))
+        };
+        if !outcome.findings.is_empty() {
+            return Err(ConfigError::Invalid(located(outcome.findings)));
+        }
+        Ok(Self {
+            config,
+            values: Values::new(outcome.held),
+            warnings: located(outcome.warnings),
+        })
+    }
+}
+
+impl Config {
+    /// Reads a file, as [`Reading::load`] does.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Reading::load`].
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        Reading::load(path).map(|reading| reading.config)
+    }
+
+    /// Reads a text, as [`Reading::parse`] does.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Reading::parse`].
+    pub fn parse(
+        source: &str,
+        path: &Path,
+        environment: &dyn Fn(&str) -> Option<String>,
+    ) -> Result<Self, ConfigError> {
+        Reading::parse(source, path, environment).map(|reading| reading.config)
     }
 
     fn read(reader: &mut Reader<'_>) -> Self {
+        let gateway = GatewayConfig::read(&mut reader.section("gateway"));
         let links = read_links(reader);
         let has_upstream = reader.has_table("upstream");
         Self {
-            gateway: GatewayConfig::read(&mut reader.section("gateway")),
+            gateway,
             upstream: has_upstream
                 .then(|| UpstreamConfig::read(&mut reader.section("upstream")))
                 .flatten(),
             broker: BrokerConfig::read(&mut reader.section("broker")),
-            topics: TopicsConfig::read(&mut reader.section("topics")),
-            qos_minus_one: read_rules(reader, &links),
+            admission: AdmissionConfig::read(reader, &links),
+            topics: TopicsConfig::read(reader),
+            qos_minus_one: QosMinusOneConfig::read(reader, &links),
             log: LogConfig::read(&mut reader.section("log")),
             links,
         }
@@ -125,7 +196,7 @@ impl Config {
 
 fn read_links(reader: &mut Reader<'_>) -> Vec<LinkConfig> {
     if !reader.has_list("link") {
-        return vec![LinkConfig::default()];
+        return read_default_links(reader);
     }
     let mut links: Vec<LinkConfig> = Vec::new();
     for index in 0..reader.length("link") {
@@ -138,7 +209,10 @@ fn read_links(reader: &mut Reader<'_>) -> Vec<LinkConfig> {
                 section.refuse("name", "another link has this name");
             }
             match (&other.kind, &link.kind) {
-                (LinkKind::Udp(a), LinkKind::Udp(b)) if a.listen == b.listen => {
+                // Each socket that asks for port 0 is given one of its own.
+                (LinkKind::Udp(a), LinkKind::Udp(b))
+                    if a.listen == b.listen && a.listen.port() != 0 =>
+                {
                     section.refuse("listen", "another link listens there");
                 }
                 (LinkKind::Serial(a), LinkKind::Serial(b)) if a.path == b.path => {
@@ -155,33 +229,13 @@ fn read_links(reader: &mut Reader<'_>) -> Vec<LinkConfig> {
     links
 }
 
-fn read_rules(reader: &mut Reader<'_>, links: &[LinkConfig]) -> Vec<QosMinusOneRule> {
-    let mut rules = Vec::new();
-    for index in 0..reader.length(RULES) {
-        let mut section = reader.section(format!("{RULES}[{index}]"));
-        let Some(rule) = QosMinusOneRule::read(&mut section) else {
-            continue;
-        };
-        match links
-            .iter()
-            .find(|link| link.name == rule.link)
-            .map(|link| &link.kind)
-        {
-            None => section.refuse("link", "no link has this name"),
-            Some(LinkKind::Udp(_)) if rule.from.is_empty() && rule.node_ids.is_empty() => {
-                section.refuse(
-                    "link",
-                    "on a UDP link the rule must say from, node_ids or both",
-                );
-            }
-            Some(LinkKind::Serial(_)) => {
-                section.refuse("from", "a serial link has no addresses");
-            }
-            Some(LinkKind::Udp(_)) => {}
-        }
-        rules.push(rule);
-    }
-    rules
+/// Reads the link that runs where none is configured, and what holds for its keys.
+fn read_default_links(reader: &mut Reader<'_>) -> Vec<LinkConfig> {
+    let source = format!(
+        "[[link]]\nname = \"{DEFAULT_LINK_NAME}\"\ntype = \"udp\"\nlisten = \"{DEFAULT_LISTEN}\"\n"
+    );
+    let mut defaults = Reader::new(&source, Path::new(""), &|_| None);
+    let links = read_links(&mut defaults);
+    reader.adopt(defaults.finish().held);
+    links
 }
-
-const RULES: &str = "qos_minus_one.allow";

@@ -14,6 +14,7 @@ pub(super) use section::Section;
 use super::error::Finding;
 use super::schema::{self, Key};
 use super::value::{Rule, Value};
+use super::values::Held;
 
 /// The environment, as far as the configuration may look at it.
 pub(super) type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
@@ -29,6 +30,19 @@ pub(super) struct Reader<'a> {
     /// How many tables an array of tables has.
     lengths: BTreeMap<String, (usize, Range<usize>)>,
     findings: Vec<Finding>,
+    /// What is allowed and does nothing.
+    warnings: Vec<Finding>,
+    held: Held,
+}
+
+/// What was found in a document.
+pub(super) struct Outcome {
+    /// What is wrong, in the order of the document.
+    pub(super) findings: Vec<Finding>,
+    /// What is allowed and does nothing, in the order of the document.
+    pub(super) warnings: Vec<Finding>,
+    /// The values that were asked for, written or not.
+    pub(super) held: Held,
 }
 
 impl<'a> Reader<'a> {
@@ -42,6 +56,8 @@ impl<'a> Reader<'a> {
             tables: BTreeMap::new(),
             lengths: BTreeMap::new(),
             findings: Vec::new(),
+            warnings: Vec::new(),
+            held: Held::default(),
         };
         let (document, errors) = DeTable::parse_recoverable(source);
         for error in &errors {
@@ -51,7 +67,7 @@ impl<'a> Reader<'a> {
         // A document that is not TOML is not judged further: what it lacks may stand where
         // the parser lost its way.
         if errors.is_empty() {
-            reader.walk(document.get_ref(), "", "");
+            reader.walk(document.get_ref(), "", "", None);
         }
         reader
     }
@@ -86,22 +102,39 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Returns everything found wrong, in the order of the document.
-    pub(super) fn into_findings(mut self) -> Vec<Finding> {
+    /// Returns what was found.
+    pub(super) fn finish(mut self) -> Outcome {
         self.findings.sort_by_key(|finding| finding.span.start);
-        self.findings
+        self.warnings.sort_by_key(|warning| warning.span.start);
+        Outcome {
+            findings: self.findings,
+            warnings: self.warnings,
+            held: self.held,
+        }
     }
 
-    fn walk(&mut self, table: &DeTable<'_>, schema_path: &str, path: &str) {
-        let link_type = (schema_path == "link[]").then(|| {
-            let value = table.iter().find(|(key, _)| key.get_ref() == "type")?;
-            value.1.get_ref().as_str().map(str::to_owned)
-        });
+    /// Takes what holds in another document for what holds where this one says nothing.
+    pub(super) fn adopt(&mut self, held: Held) {
+        self.held.append(held);
+    }
+
+    /// Walks over a table, which belongs to a link of a type where one is given.
+    fn walk(
+        &mut self,
+        table: &DeTable<'_>,
+        schema_path: &str,
+        path: &str,
+        link_type: Option<&str>,
+    ) {
+        let link_type = match schema_path {
+            "link[]" => table.get("type").and_then(|value| value.get_ref().as_str()),
+            _ => link_type,
+        };
         for (name, value) in table {
             let schema_path = join(schema_path, name.get_ref());
             let path = join(path, name.get_ref());
             if let Some(key) = schema::find(&schema_path) {
-                if let (Some(wanted), Some(Some(actual))) = (key.link_type, &link_type)
+                if let (Some(wanted), Some(actual)) = (key.link_type, link_type)
                     && wanted != actual
                 {
                     let message = format!("belongs to links of type \"{wanted}\" only");
@@ -110,7 +143,7 @@ impl<'a> Reader<'a> {
                 }
                 self.leaf(key, value, path);
             } else {
-                self.branch(name.span(), value, &schema_path, &path);
+                self.branch(name.span(), value, (&schema_path, &path), link_type);
             }
         }
     }
@@ -139,8 +172,8 @@ impl<'a> Reader<'a> {
         &mut self,
         name: Range<usize>,
         value: &Spanned<DeValue<'_>>,
-        schema_path: &str,
-        path: &str,
+        (schema_path, path): (&str, &str),
+        link_type: Option<&str>,
     ) {
         let inner = |suffix| {
             let start = format!("{schema_path}{suffix}.");
@@ -150,7 +183,7 @@ impl<'a> Reader<'a> {
             match value.get_ref().as_table() {
                 Some(table) => {
                     self.tables.insert(path.to_owned(), name);
-                    self.walk(table, schema_path, path);
+                    self.walk(table, schema_path, path, link_type);
                 }
                 None => self.find(value.span(), path, format!("must be a table: [{path}]")),
             }
@@ -173,7 +206,7 @@ impl<'a> Reader<'a> {
             match item.get_ref().as_table() {
                 Some(table) => {
                     self.tables.insert(path.clone(), item.span());
-                    self.walk(table, &format!("{schema_path}[]"), &path);
+                    self.walk(table, &format!("{schema_path}[]"), &path, None);
                 }
                 None => self.find(item.span(), &path, message()),
             }

@@ -217,6 +217,14 @@ impl fmt::Debug for Secret {
 const PASSWORD_KEYS: [&str; 3] = ["password", "password_file", "password_env"];
 
 fn read_password(section: &mut Section<'_, '_>) -> Option<Secret> {
+    let password = find_password(section);
+    if let Some(password) = &password {
+        section.holds(PASSWORD_KEYS[0], password);
+    }
+    password
+}
+
+fn find_password(section: &mut Section<'_, '_>) -> Option<Secret> {
     section.at_most_one(&PASSWORD_KEYS);
     if let Some(password) = section.environment(PASSWORD_VARIABLE) {
         return Some(Secret::new(password));
@@ -238,5 +246,5 @@ fn read_password(section: &mut Section<'_, '_>) -> Option<Secret> {
             }
         };
     }
-    section.optional::<String>("password").map(Secret::new)
+    section.optional("password")
 }

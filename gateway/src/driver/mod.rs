@@ -10,27 +10,31 @@
 //! feeds it to the engine, and then carries the engine's outputs away, in their order.
 
 mod clock;
+mod links;
 mod notices;
+mod reload;
 mod settings;
 
 use std::time::Duration;
 
-use bytes::Bytes;
 use thiserror::Error;
 use tokio::sync::mpsc;
 use tracing::{info, warn};
 
 use crate::broker::{BrokerError, EmbeddedBroker};
 use crate::config::Config;
-use crate::link::{self, Batch, LinkError, LinkHandle};
-use crate::session::{Engine, LinkId, Output, Stats, UpstreamEvent};
+use crate::link::{Inbound, LinkError, LinkHandle};
+use crate::session::{Engine, Output, Stats, UpstreamEvent};
 use crate::upstream::{MqttUpstream, Upstream, UpstreamConfigError};
 
 use clock::Clock;
+use links::Links;
 use notices::Notices;
-pub(crate) use settings::check_upstream;
+pub use reload::GatewayHandle;
+use reload::{Reload, applicable};
+pub(crate) use settings::{admission, check_upstream};
 
-/// The batches of datagrams that may wait for the driver; beyond it the links leave theirs
+/// The batches of datagrams and events of links that may wait for the driver; beyond it the links leave theirs
 /// with the kernel, whose receive buffer is the larger one.
 const INBOUND_BATCHES_MAX: usize = 64;
 
@@ -69,6 +73,7 @@ pub enum RunError {
 pub struct Gateway {
     driver: Driver<MqttUpstream>,
     broker: Option<EmbeddedBroker>,
+    handle: GatewayHandle,
 }
 
 impl Gateway {
@@ -85,19 +90,26 @@ impl Gateway {
         let address = broker.as_ref().map(EmbeddedBroker::address);
         let upstream = MqttUpstream::start(&settings::upstream(config, address), settings::rng())?;
         let (inbound_tx, inbound) = mpsc::channel(INBOUND_BATCHES_MAX);
-        let mut links = Vec::with_capacity(config.links.len());
-        for (index, link) in config.links.iter().enumerate() {
-            let id = LinkId(u16::try_from(index).unwrap_or(u16::MAX));
-            links.push(link::open(id, link, inbound_tx.clone())?);
-        }
-        let driver = Driver::new(settings::engine(config), links, inbound, upstream);
-        Ok(Self { driver, broker })
+        let links = Links::open(config, &inbound_tx)?;
+        let (handle, reloads) = GatewayHandle::new();
+        let driver = Driver::new(config, links, inbound, reloads, upstream);
+        Ok(Self {
+            driver,
+            broker,
+            handle,
+        })
+    }
+
+    /// Returns what reaches the gateway while it runs.
+    #[must_use]
+    pub fn handle(&self) -> GatewayHandle {
+        self.handle.clone()
     }
 
     /// Returns the links, in the order of the configuration.
     #[must_use]
     pub fn links(&self) -> &[LinkHandle] {
-        &self.driver.links
+        self.driver.links.handles()
     }
 
     /// Returns where the embedded broker listens, where it runs.
@@ -124,9 +136,12 @@ impl Gateway {
 #[derive(Debug)]
 struct Driver<U> {
     clock: Clock,
+    /// What the gateway was started with.
+    started: Config,
     engine: Engine,
-    links: Vec<LinkHandle>,
-    inbound: mpsc::Receiver<Batch>,
+    links: Links,
+    inbound: mpsc::Receiver<Inbound>,
+    reloads: mpsc::Receiver<Reload>,
     upstream: U,
     events: Vec<UpstreamEvent>,
     notices: Notices,
@@ -134,18 +149,21 @@ struct Driver<U> {
 
 impl<U: Upstream> Driver<U> {
     fn new(
-        settings: crate::session::Settings,
-        links: Vec<LinkHandle>,
-        inbound: mpsc::Receiver<Batch>,
+        config: &Config,
+        links: Links,
+        inbound: mpsc::Receiver<Inbound>,
+        reloads: mpsc::Receiver<Reload>,
         upstream: U,
     ) -> Self {
         let clock = Clock::start();
-        let names = links.iter().map(|link| link.name().to_owned()).collect();
+        let names = links.names();
         Self {
             clock,
-            engine: Engine::new(settings, settings::rng(), clock.now()),
+            engine: Engine::new(settings::engine(config), settings::rng(), clock.now()),
+            started: config.clone(),
             links,
             inbound,
+            reloads,
             upstream,
             events: Vec::new(),
             notices: Notices::new(names),
@@ -159,11 +177,12 @@ impl<U: Upstream> Driver<U> {
         loop {
             let deadline = self.deadline();
             tokio::select! {
-                Some(batch) = self.inbound.recv() => self.take(batch),
+                Some(inbound) = self.inbound.recv() => self.take(inbound),
                 () = self.upstream.events(&mut self.events) => self.take_events(),
                 () = tokio::time::sleep_until(deadline) => {
                     self.engine.handle_timeout(self.clock.now());
                 }
+                Some(reload) = self.reloads.recv() => self.reload(reload),
                 _ = report.tick() => self.report(),
                 () = &mut shutdown => return,
             }
@@ -183,7 +202,7 @@ impl<U: Upstream> Driver<U> {
         }
         self.engine.shutdown();
         self.carry_out();
-        for link in &self.links {
+        for link in self.links.handles() {
             if tokio::time::timeout(FLUSH_MAX, link.flush()).await.is_err() {
                 warn!(
                     link = link.name(),
@@ -211,20 +230,35 @@ impl<U: Upstream> Driver<U> {
         }
     }
 
-    /// Takes a batch and what else has arrived by now.
-    fn take(&mut self, first: Batch) {
+    /// Takes a batch or an event and what else has arrived by now.
+    fn take(&mut self, first: Inbound) {
         let now = self.clock.now();
         let mut batches = 0;
         let mut next = Some(first);
-        while let Some(batch) = next {
-            for (binding, datagram) in batch {
-                self.engine.handle_datagram(now, binding, &datagram);
+        while let Some(inbound) = next {
+            match inbound {
+                Inbound::Batch(batch) => {
+                    for (binding, datagram) in batch {
+                        self.engine.handle_datagram(now, binding, &datagram);
+                    }
+                }
+                Inbound::Event(link, event) => {
+                    self.links.take_event(now, &mut self.engine, link, event);
+                }
             }
             batches += 1;
             next = (batches < BATCHES_PER_ROUND)
                 .then(|| self.inbound.try_recv().ok())
                 .flatten();
         }
+    }
+
+    fn reload(&mut self, reload: Reload) {
+        let config = applicable(&self.started, *reload.config);
+        let settings = settings::engine(&config);
+        let done = self.engine.reconfigure(self.clock.now(), settings);
+        // Who asked may have gone.
+        let _ = reload.answer.send(done);
     }
 
     fn take_events(&mut self) {
@@ -239,13 +273,15 @@ impl<U: Upstream> Driver<U> {
         while let Some(output) = self.engine.poll_output() {
             match output {
                 Output::Transmit {
-                    binding, datagram, ..
-                } => self.transmit(binding, &datagram),
+                    binding,
+                    datagram,
+                    priority,
+                } => self.links.send(binding, priority, &datagram),
                 Output::Broadcast {
                     link,
                     radius,
                     datagram,
-                } => self.broadcast(link, radius, &datagram),
+                } => self.links.broadcast(link, radius, &datagram),
                 Output::Upstream(request) => {
                     if let Err(request) = self.upstream.request(request) {
                         self.engine.handle_not_taken(&request);
@@ -254,19 +290,8 @@ impl<U: Upstream> Driver<U> {
                 Output::Notice(notice) => self.notices.take(now, notice),
             }
         }
+        self.links.tell_busy(self.clock, &mut self.engine);
         self.notices.handle_timeout(now);
-    }
-
-    fn transmit(&mut self, binding: crate::session::Binding, datagram: &Bytes) {
-        if let Some(link) = self.links.get_mut(usize::from(binding.link.0)) {
-            link.send(binding.peer, datagram);
-        }
-    }
-
-    fn broadcast(&mut self, link: LinkId, radius: u8, datagram: &Bytes) {
-        if let Some(link) = self.links.get_mut(usize::from(link.0)) {
-            link.broadcast(radius, datagram);
-        }
     }
 
     fn report(&self) {

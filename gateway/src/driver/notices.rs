@@ -7,7 +7,7 @@ use shared::time::Instant;
 use tracing::{debug, info, warn};
 
 use crate::drop_log::{DEFAULT_LINES_PER_S, DEFAULT_SUMMARY_INTERVAL, DropLog};
-use crate::session::{Binding, DropReason, Ending, Notice, Peer};
+use crate::session::{Binding, DropReason, Ending, LinkId, Notice, Peer};
 
 /// Writes notices with the links' names; drops at a bounded rate.
 #[derive(Debug)]
@@ -62,13 +62,53 @@ impl Notices {
             Notice::UnknownFixedTopic { client_id, topic } => {
                 warn!(node = %client_id, ?topic, "does not know a topic that is fixed by configuration");
             }
+            Notice::Unsubscribed { client_id, filter } => {
+                warn!(node = %client_id, %filter, "may not be subscribed to any more");
+            }
             Notice::Ended { client_id, how } => {
                 let how = match how {
                     Ending::Disconnected => "disconnected",
                     Ending::Lost => "lost",
                     Ending::TakenOver => "taken over",
+                    Ending::NotAdmitted => "not admitted any more",
+                    Ending::Displaced => "gave its place to a node of higher priority",
+                    Ending::UpstreamOut => "sent off",
                 };
                 info!(node = %client_id, "{how}");
+            }
+            Notice::Expected { client_id, silent } => match silent {
+                None => info!(node = %client_id, "is heard"),
+                Some(Some(silent)) => warn!(node = %client_id, %silent, "is not heard as expected"),
+                Some(None) => warn!(node = %client_id, "is expected and was never heard"),
+            },
+            Notice::SentOff { nodes } => {
+                warn!(
+                    nodes,
+                    "the upstream has been away for too long; the nodes are sent off"
+                );
+            }
+            Notice::LinkSilent { link, silent } => {
+                let link = self.link(link);
+                warn!(link, %silent, "nothing is heard; its nodes do not count as lost");
+            }
+            Notice::LinkHeard { link } => info!(link = self.link(link), "is heard again"),
+            Notice::OtherGateway { gw_id, binding } => {
+                info!(gw_id, at = %self.place(binding), "another gateway is heard");
+            }
+            Notice::GatewayIdTaken { gw_id, binding } => {
+                warn!(gw_id, at = %self.place(binding), "another gateway has the same id");
+            }
+            Notice::StandsIn { link, yes: true } => {
+                info!(
+                    link = self.link(link),
+                    "advertises in place of another gateway"
+                );
+            }
+            Notice::StandsIn { link, yes: false } => {
+                info!(link = self.link(link), "leaves it to another gateway");
+            }
+            Notice::Late { late } => {
+                warn!(%late, "was served late; nodes have a fresh chance to be heard");
             }
         }
     }
@@ -80,6 +120,11 @@ impl Notices {
 
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
         self.drops.poll_timeout()
+    }
+
+    fn link(&self, link: LinkId) -> &str {
+        let link = usize::from(link.0);
+        self.links.get(link).map_or("?", String::as_str)
     }
 
     const fn place(&self, binding: Binding) -> Place<'_> {

@@ -2,13 +2,15 @@
 
 use std::hash::{BuildHasher, RandomState};
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use shared::rng::Rng;
 use shared::wire::TopicId;
 
-use crate::config::{self, Config, LinkKind};
+use crate::config::{self, Config, LinkKind, NodeConfig, Others};
 use crate::session::{
-    Forwarders, LinkId, LinkSettings, MailboxLimits, QosMinusOneRule, Senders, Settings,
+    Admission, Forwarders, LinkId, LinkSettings, MailboxLimits, NodeRule, QosMinusOneRule, Senders,
+    Settings,
 };
 use crate::upstream::{
     ClientIdentity, Secret, TlsConfig, UpstreamConfig, UpstreamConfigError, tls,
@@ -41,7 +43,7 @@ pub(super) fn engine(config: &Config) -> Settings {
             bytes_max: gateway.mailbox.bytes_max,
             age_max: gateway.mailbox.age_max,
             qos0_max: gateway.mailbox.qos0_max,
-            ..MailboxLimits::default()
+            conflate_qos0: gateway.mailbox.conflate_qos0,
         },
         unanswered_max: gateway.unanswered_max,
         predefined: config
@@ -53,11 +55,83 @@ pub(super) fn engine(config: &Config) -> Settings {
         links: config.links.iter().map(link).collect(),
         qos_minus_one: config
             .qos_minus_one
+            .allow
             .iter()
             .map(|rule| minus_one(config, rule))
             .collect(),
-        ..Settings::default()
+        qos_minus_one_long_names: config.qos_minus_one.long_names,
+        outage_disconnect: gateway.outage_disconnect,
+        wills: gateway.wills,
+        status_prefix: gateway.status_prefix.as_str().into(),
+        wake_connect_ignores_flags: gateway.wake_connect_ignores_flags,
+        admission: admission(config),
+        topic_priorities: config
+            .topics
+            .priorities
+            .iter()
+            .map(|topic| (topic.filter.as_str().into(), topic.priority))
+            .collect(),
     }
+}
+
+/// Returns the rules of admission, in the order of the configuration.
+pub(crate) fn admission(config: &Config) -> Admission {
+    let rules = &config.admission.rules;
+    Admission {
+        rules: rules
+            .iter()
+            .map(|rule| Arc::new(node(config, rule)))
+            .collect(),
+        others: match config.admission.others {
+            Others::Serve => Some(Arc::default()),
+            Others::Refuse => None,
+        },
+    }
+}
+
+fn node(config: &Config, rule: &NodeConfig) -> NodeRule {
+    let filters = |filters: &Option<Vec<String>>| {
+        let filters = filters.as_ref()?;
+        Some(
+            filters
+                .iter()
+                .map(|filter| filter.as_str().into())
+                .collect(),
+        )
+    };
+    NodeRule {
+        nodes: rule.nodes.clone(),
+        links: rule
+            .links
+            .iter()
+            .map(|name| link_id(config, name))
+            .collect(),
+        from: Senders {
+            addresses: rule.from.clone(),
+            node_ids: rule.node_ids.clone(),
+        },
+        publish: filters(&rule.publish),
+        subscribe: filters(&rule.subscribe),
+        qos_max: rule.qos_max,
+        quota: rule.quota,
+        mtu: rule.mtu,
+        profile: rule.profile,
+        priority: rule.priority,
+        grace: rule.grace,
+        expect_every: rule.expect_every,
+        awake_messages_max: rule.awake_messages_max,
+    }
+}
+
+/// Returns the id of a link, or one that no link has: of a link that is not open yet nothing
+/// can be heard.
+fn link_id(config: &Config, name: &str) -> LinkId {
+    let place = config.links.iter().position(|link| link.name == name);
+    LinkId(
+        place
+            .and_then(|place| u16::try_from(place).ok())
+            .unwrap_or(u16::MAX),
+    )
 }
 
 fn link(link: &config::LinkConfig) -> LinkSettings {
@@ -69,18 +143,15 @@ fn link(link: &config::LinkConfig) -> LinkSettings {
             LinkKind::Udp(udp) => Forwarders::Listed(udp.forwarders.clone()),
             LinkKind::Serial(_) => Forwarders::Anyone,
         },
-        ..LinkSettings::default()
+        tolerance: link.tolerance,
+        discovery: link.discovery,
+        dead_after: link.dead_after,
     }
 }
 
 fn minus_one(config: &Config, rule: &config::QosMinusOneRule) -> QosMinusOneRule {
-    let link = config
-        .links
-        .iter()
-        .position(|link| link.name == rule.link)
-        .unwrap_or(usize::MAX);
     QosMinusOneRule {
-        link: LinkId(u16::try_from(link).unwrap_or(u16::MAX)),
+        link: link_id(config, &rule.link),
         from: Senders {
             addresses: rule.from.clone(),
             node_ids: rule.node_ids.clone(),
@@ -99,7 +170,9 @@ fn minus_one(config: &Config, rule: &config::QosMinusOneRule) -> QosMinusOneRule
 /// Checks the upstream's settings as a start does, without a broker: its bounds, and what is
 /// in the files of certificates and keys.
 pub(crate) fn check_upstream(config: &Config) -> Result<(), UpstreamConfigError> {
-    let upstream = upstream(config, None);
+    // An embedded broker that asks for port 0 will be given one.
+    let embedded = (config.broker.listen.port() == 0).then_some(config::DEFAULT_BROKER_LISTEN);
+    let upstream = upstream(config, embedded);
     upstream.validate()?;
     if let Some(files) = &upstream.tls {
         tls::client_config(files)?;

@@ -1,5 +1,7 @@
 //! The one place where a link turns the tokio clock into milliseconds.
 
+use std::time::Duration;
+
 use shared::time::Instant;
 
 /// Milliseconds since the link was opened.
@@ -13,5 +15,10 @@ impl Clock {
 
     pub(super) fn now(&self) -> Instant {
         Instant::from_millis(u64::try_from(self.0.elapsed().as_millis()).unwrap_or(u64::MAX))
+    }
+
+    /// Returns when the runtime's clock shows `at`.
+    pub(super) fn at(&self, at: Instant) -> tokio::time::Instant {
+        self.0 + Duration::from_millis(at.as_millis())
     }
 }

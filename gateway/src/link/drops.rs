@@ -46,6 +46,11 @@ impl Drops {
         }
     }
 
+    /// Counts drops that nobody needs to read about.
+    pub(super) fn counted(&self, reason: DropReason, count: u64) {
+        self.stats.dropped(reason, count);
+    }
+
     /// Returns whether trouble that is no drop may have a line now.
     pub(super) fn may_write(&self, trouble: &'static str) -> bool {
         self.log().record(self.clock.now(), trouble, 1)

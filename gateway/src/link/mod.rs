@@ -1,14 +1,18 @@
 //! The links: datagrams in and out, with the binding they came from.
 //!
 //! [`open`] turns one configured link on. Its tasks read datagrams and hand them over in
-//! batches; [`LinkHandle::send`] takes datagrams and never waits. A link does not look into
-//! messages: encapsulated ones are the engine's (D-35). Whatever it drops, it counts by
-//! reason and writes at a bounded rate.
+//! batches, and say when the link comes and goes; [`LinkHandle::send`] takes datagrams and
+//! never waits. A link looks into messages only where it must: encapsulated ones are the
+//! engine's (D-35), but a group is open to discovery alone (D-09), and what waits for a slow
+//! link is not repeated. Whatever it drops, it counts by reason and writes at a bounded rate.
 
 mod clock;
 mod drops;
 mod error;
+mod interface;
 mod kernel;
+mod paced;
+mod pacing;
 mod pool;
 mod replies;
 mod serial;
@@ -25,8 +29,10 @@ pub use error::LinkError;
 pub use stats::{DropReason, LinkCounters};
 
 use crate::config::{LinkConfig, LinkKind};
-use crate::session::{Binding, LinkId, Peer};
+use crate::session::{Binding, LinkEvent, LinkId, Peer, Priority};
 use drops::Drops;
+use paced::{Gate, Paced};
+use pacing::Target;
 use serial::SerialSender;
 use stats::LinkStats;
 use udp::UdpSender;
@@ -37,6 +43,16 @@ use udp::UdpSender;
 /// The datagrams are slices of larger buffers: who keeps one for long keeps its buffer, and
 /// does better to copy it.
 pub type Batch = Vec<(Binding, Bytes)>;
+
+/// What a link gives to the driver, in the order in which it happened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Inbound {
+    /// Datagrams.
+    Batch(Batch),
+    /// The link has come or gone. A serial link tells at its start what it is; a UDP link
+    /// is there until it tells otherwise.
+    Event(LinkId, LinkEvent),
+}
 
 /// Turns a link on; must be called within a tokio runtime.
 ///
@@ -51,29 +67,52 @@ pub type Batch = Vec<(Binding, Bytes)>;
 pub fn open(
     id: LinkId,
     config: &LinkConfig,
-    inbound: mpsc::Sender<Batch>,
+    inbound: mpsc::Sender<Inbound>,
 ) -> Result<LinkHandle, LinkError> {
     let stats = Arc::new(LinkStats::default());
     let name: Arc<str> = config.name.as_str().into();
+    let drops = Arc::new(Drops::new(stats.clone()));
+    let gate = gate(config, &name, &drops)?;
     let link = Link {
         id,
         name: name.clone(),
         max_message: config.max_message,
-        drops: Arc::new(Drops::new(stats.clone())),
+        drops,
         stats: stats.clone(),
+        gate: gate.clone(),
         inbound,
     };
     let sender = match &config.kind {
         LinkKind::Udp(udp) => Sender::Udp(udp::open(link, udp)?),
         LinkKind::Serial(serial) => Sender::Serial(serial::open(link, serial)),
     };
+    let outlet = match gate {
+        Some(gate) => Outlet::Paced(Paced::start(gate, sender)),
+        None => Outlet::Direct(sender),
+    };
     Ok(LinkHandle {
         id,
         name,
         max_message: config.max_message,
         stats,
-        sender,
+        outlet,
     })
+}
+
+fn gate(
+    config: &LinkConfig,
+    name: &Arc<str>,
+    drops: &Arc<Drops>,
+) -> Result<Option<Arc<Gate>>, LinkError> {
+    let Some(pacing) = config.pacing else {
+        return Ok(None);
+    };
+    if let Some(trouble) = pacing.trouble(config.max_message) {
+        let name = name.to_string();
+        return Err(LinkError::Pacing { name, trouble });
+    }
+    let gate = Gate::new(name.clone(), pacing, config.max_message, drops.clone());
+    Ok(Some(Arc::new(gate)))
 }
 
 /// The driver's end of a link; the link ends when it is dropped.
@@ -83,26 +122,45 @@ pub struct LinkHandle {
     name: Arc<str>,
     max_message: usize,
     stats: Arc<LinkStats>,
-    sender: Sender,
+    outlet: Outlet,
 }
 
 impl LinkHandle {
-    /// Sends a datagram, or queues it while the socket or line is full. It never waits: what
-    /// finds no place is dropped, counted and logged.
-    pub fn send(&mut self, peer: Peer, datagram: &[u8]) {
-        match &mut self.sender {
-            Sender::Udp(udp) => udp.send(peer, datagram),
-            Sender::Serial(serial) => serial.send(peer, datagram),
+    /// Sends a datagram, or queues it while the socket or line is full or the link is paced.
+    /// It never waits: what finds no place is dropped, counted and logged. The priority says
+    /// who goes first where a paced link has a choice.
+    pub fn send(&mut self, to: Binding, priority: Priority, datagram: &[u8]) {
+        match &mut self.outlet {
+            Outlet::Direct(sender) => sender.send(to.peer, datagram),
+            Outlet::Paced(paced) => paced.send(Target::Node(to), priority, datagram),
         }
     }
 
     /// Sends a datagram to everyone on the link. A line is shared by all who listen; a socket
-    /// without a group has nobody to send it to.
-    pub fn broadcast(&mut self, _radius: u8, datagram: &[u8]) {
-        match &mut self.sender {
-            Sender::Udp(_) => {}
-            Sender::Serial(serial) => serial.send(Peer::Line, datagram),
+    /// sends to its groups, and without one has nobody to send it to (D-09).
+    pub fn broadcast(&mut self, radius: u8, datagram: &[u8]) {
+        match &mut self.outlet {
+            Outlet::Direct(sender) => sender.broadcast(radius, datagram),
+            Outlet::Paced(paced) => {
+                paced.send(Target::Everyone(radius), Priority::Normal, datagram);
+            }
         }
+    }
+
+    /// Returns until when a paced link is busy with what it was given so far, as well as can
+    /// be told now; `None` where it is free or not paced.
+    #[must_use]
+    pub fn busy_until(&self) -> Option<tokio::time::Instant> {
+        match &self.outlet {
+            Outlet::Direct(_) => None,
+            Outlet::Paced(paced) => paced.busy_until(),
+        }
+    }
+
+    /// Returns whether the link is sent to no faster than its configuration allows.
+    #[must_use]
+    pub const fn is_paced(&self) -> bool {
+        matches!(self.outlet, Outlet::Paced(_))
     }
 
     /// Waits until nothing is queued any more, for an orderly end. It may take for ever on a
@@ -112,10 +170,11 @@ impl LinkHandle {
     ///
     /// Nothing is lost where it is cancelled.
     pub async fn flush(&self) {
-        match &self.sender {
-            Sender::Udp(udp) => udp.flush().await,
-            Sender::Serial(serial) => serial.flush().await,
+        if let Outlet::Paced(paced) = &self.outlet {
+            paced.flush().await;
         }
+        let flusher = self.with_sender(Sender::flusher);
+        flusher.flush().await;
     }
 
     /// Returns the link's place in the configuration.
@@ -145,31 +204,45 @@ impl LinkHandle {
     /// Returns where the socket listens; a line has no address.
     #[must_use]
     pub fn local_address(&self) -> Option<SocketAddr> {
-        match &self.sender {
+        self.with_sender(|sender| match sender {
             Sender::Udp(udp) => Some(udp.local_address()),
             Sender::Serial(_) => None,
-        }
+        })
     }
 
     /// Returns what the kernel has granted for datagrams not yet read, in octets: perhaps
     /// less than configured, which a warning has said then. A line has no such buffer.
     #[must_use]
     pub fn receive_buffer_bytes(&self) -> Option<usize> {
-        match &self.sender {
+        self.with_sender(|sender| match sender {
             Sender::Udp(udp) => Some(udp.receive_buffer()),
             Sender::Serial(_) => None,
-        }
+        })
     }
 
-    /// Returns whether the link can carry datagrams now: a socket always, a line while its
-    /// device is open.
+    /// Returns whether the link can carry datagrams now: a socket while its network is there,
+    /// a line while its device is open.
     #[must_use]
     pub fn is_up(&self) -> bool {
-        match &self.sender {
-            Sender::Udp(_) => true,
+        self.with_sender(|sender| match sender {
+            Sender::Udp(udp) => udp.is_up(),
             Sender::Serial(serial) => serial.is_up(),
+        })
+    }
+
+    fn with_sender<T>(&self, look: impl FnOnce(&Sender) -> T) -> T {
+        match &self.outlet {
+            Outlet::Direct(sender) => look(sender),
+            Outlet::Paced(paced) => look(&paced.sender()),
         }
     }
+}
+
+/// How datagrams get to the sender: at once or by the pacer.
+#[derive(Debug)]
+enum Outlet {
+    Direct(Sender),
+    Paced(Paced),
 }
 
 #[derive(Debug)]
@@ -178,15 +251,67 @@ enum Sender {
     Serial(SerialSender),
 }
 
+impl Sender {
+    fn send(&mut self, peer: Peer, datagram: &[u8]) {
+        match self {
+            Self::Udp(udp) => udp.send(peer, datagram),
+            Self::Serial(serial) => serial.send(peer, datagram),
+        }
+    }
+
+    fn broadcast(&mut self, radius: u8, datagram: &[u8]) {
+        match self {
+            Self::Udp(udp) => udp.broadcast(radius, datagram),
+            Self::Serial(serial) => serial.send(Peer::Line, datagram),
+        }
+    }
+
+    /// Returns whether a datagram may be queued that will be sent later.
+    fn check(&self, to: Target, octets: usize) -> Result<(), DropReason> {
+        match (self, to) {
+            (Self::Udp(udp), Target::Node(to)) => udp.check(to.peer, octets).map(|_| ()),
+            (Self::Udp(udp), Target::Everyone(_)) => udp.check_len(octets),
+            (Self::Serial(serial), Target::Node(to)) => serial.check(to.peer, octets).map(|_| ()),
+            (Self::Serial(serial), Target::Everyone(_)) => {
+                serial.check(Peer::Line, octets).map(|_| ())
+            }
+        }
+    }
+
+    fn flusher(&self) -> Flusher {
+        match self {
+            Self::Udp(udp) => Flusher::Udp(udp.port()),
+            Self::Serial(serial) => Flusher::Serial(serial.line()),
+        }
+    }
+}
+
+/// Waits for a sender without holding it.
+enum Flusher {
+    Udp(Arc<udp::Port>),
+    Serial(Arc<serial::Line>),
+}
+
+impl Flusher {
+    async fn flush(&self) {
+        match self {
+            Self::Udp(port) => port.flush().await,
+            Self::Serial(line) => line.flush().await,
+        }
+    }
+}
+
 /// What every kind of link has.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Link {
     id: LinkId,
     name: Arc<str>,
     max_message: usize,
     stats: Arc<LinkStats>,
     drops: Arc<Drops>,
-    inbound: mpsc::Sender<Batch>,
+    /// Only where the link is paced.
+    gate: Option<Arc<Gate>>,
+    inbound: mpsc::Sender<Inbound>,
 }
 
 impl Link {
@@ -195,6 +320,13 @@ impl Link {
             link: self.id,
             peer,
             node_id: None,
+        }
+    }
+
+    /// Notes that a node has sent something: a paced link leaves it the air.
+    fn heard(&self) {
+        if let Some(gate) = &self.gate {
+            gate.heard();
         }
     }
 }

@@ -25,7 +25,8 @@ use super::pool::Pool;
 use super::stats::DropReason;
 use crate::config::SerialConfig;
 use crate::session::Peer;
-use line::{Frame, Line};
+use line::Frame;
+pub(super) use line::Line;
 use task::Task;
 
 /// Starts the task that opens the device, serves it, and opens it again.
@@ -67,26 +68,30 @@ impl SerialSender {
         }
     }
 
-    pub(super) async fn flush(&self) {
-        self.line.flush().await;
+    pub(super) fn line(&self) -> Arc<Line> {
+        self.line.clone()
     }
 
     pub(super) fn is_up(&self) -> bool {
         self.line.time_up().is_some()
     }
 
-    fn try_send(&mut self, peer: Peer, datagram: &[u8]) -> Result<(), DropReason> {
+    /// Returns for which of the line's times up a datagram of that length to a peer may be
+    /// queued.
+    pub(super) fn check(&self, peer: Peer, octets: usize) -> Result<u64, DropReason> {
         if peer != Peer::Line {
             return Err(DropReason::NoSuchPeer);
         }
-        if datagram.len() > self.max_message {
+        if octets > self.max_message {
             return Err(DropReason::SendOversize);
         }
         // What waited for a device to come back would be old news when it does; the
         // protocol's own retries are not.
-        let Some(time_up) = self.line.time_up() else {
-            return Err(DropReason::LineDown);
-        };
+        self.line.time_up().ok_or(DropReason::LineDown)
+    }
+
+    fn try_send(&mut self, peer: Peer, datagram: &[u8]) -> Result<(), DropReason> {
+        let time_up = self.check(peer, datagram.len())?;
         let waiting = self.line.backlog();
         // A line that was quiet may have caught stray octets: they must not spoil this frame.
         let lead = if waiting == 0 {

@@ -30,11 +30,17 @@ pub enum DropReason {
     LineDown,
     /// The peer is none of this kind of link.
     NoSuchPeer,
+    /// A datagram to a group is neither ADVERTISE nor SEARCHGW nor GWINFO (D-09).
+    NotForGroup,
+    /// A datagram to a group that the link itself has sent (D-09).
+    OwnEcho,
+    /// A datagram to send repeats one that still waits for the same binding.
+    Coalesced,
 }
 
 impl DropReason {
     /// Every reason.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 15] = [
         Self::Oversize,
         Self::Empty,
         Self::KernelBuffer,
@@ -47,6 +53,9 @@ impl DropReason {
         Self::SendFailed,
         Self::LineDown,
         Self::NoSuchPeer,
+        Self::NotForGroup,
+        Self::OwnEcho,
+        Self::Coalesced,
     ];
 
     /// Returns a short stable name, for counters and logs.
@@ -65,6 +74,9 @@ impl DropReason {
             Self::SendFailed => "send_failed",
             Self::LineDown => "line_down",
             Self::NoSuchPeer => "no_such_peer",
+            Self::NotForGroup => "not_for_group",
+            Self::OwnEcho => "own_echo",
+            Self::Coalesced => "coalesced",
         }
     }
 }

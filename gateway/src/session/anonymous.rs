@@ -9,10 +9,12 @@ use shared::wire::{Publish, QoS, TopicRef};
 use super::engine::Engine;
 use super::output::DropReason;
 use super::port::{Binding, Peer, Publication};
-use super::uplink::short_name;
+use super::rate::Rate;
+use super::uplink::{short_name, valid_name};
 
 impl Engine {
-    /// Takes a publication at QoS −1 [MQTT-SN 1.2 §6.8] D-34; it is never answered.
+    /// Takes a publication at QoS −1 from a place where no node is connected
+    /// [MQTT-SN 1.2 §6.8] D-34; it is never answered.
     pub(super) fn publish_minus_one(
         &mut self,
         now: Instant,
@@ -20,31 +22,30 @@ impl Engine {
         publish: &Publish<'_>,
         octets: usize,
     ) {
-        if let Some(key) = self.slots.by_binding(&binding) {
-            // D-34: from a connected node it counts as QoS 0; it is not answered even so.
-            let _ = self.publish_unacknowledged(key, publish);
-            return;
-        }
-        let topic: Option<Arc<str>> = match publish.topic {
-            TopicRef::Normal(_) => None,
-            TopicRef::Predefined(id) => self.settings.predefined.get(&id).cloned(),
-            TopicRef::Short(name) => short_name(name).map(Into::into),
+        let named: Option<(Arc<str>, &[u8])> = match publish.topic {
+            TopicRef::Normal(_) => self.long_name(publish),
+            TopicRef::Predefined(id) => {
+                let name = self.settings.predefined.get(&id);
+                name.map(|name| (Arc::clone(name), publish.payload))
+            }
+            TopicRef::Short(name) => short_name(name).map(|name| (name.into(), publish.payload)),
         };
-        let rule = topic.and_then(|topic| Some((self.minus_one_rule(&binding, &topic)?, topic)));
-        let Some((rule, topic)) = rule else {
+        let rule = named.and_then(|named| Some((self.minus_one_rule(&binding, &named.0)?, named)));
+        let Some((rule, (topic, payload))) = rule else {
             let reason = DropReason::QosMinusOneRefused;
             return self.out.dropped(Some(binding), None, reason, octets);
         };
-        let (rate, burst, retain) = {
+        let (rate, retain) = {
             let rule = &self.settings.qos_minus_one[rule];
-            (rule.rate_per_s, rule.burst, rule.retain && publish.retain)
+            let rate = Rate::per_s(rule.rate_per_s, rule.burst);
+            (rate, rule.retain && publish.retain)
         };
         let source = (rule, without_port(binding.peer), binding.node_id);
-        if !self.anonymous.take(now, source, rate, burst) {
+        if !self.anonymous.take(now, source, rate) {
             let reason = DropReason::QosMinusOneRate;
             return self.out.dropped(Some(binding), None, reason, octets);
         }
-        let payload = Bytes::copy_from_slice(publish.payload);
+        let payload = Bytes::copy_from_slice(payload);
         self.out.publish(
             Publication {
                 topic,
@@ -54,6 +55,14 @@ impl Engine {
             },
             None,
         );
+    }
+
+    /// Returns the name and the payload of a PUBLISH that brings its topic name along (A.15),
+    /// where that is allowed.
+    pub(super) fn long_name<'p>(&self, publish: &Publish<'p>) -> Option<(Arc<str>, &'p [u8])> {
+        let allowed = self.settings.qos_minus_one_long_names;
+        let (name, payload) = publish.long_name().filter(|_| allowed)?;
+        Some((valid_name(name)?.into(), payload))
     }
 
     fn minus_one_rule(&self, binding: &Binding, topic: &str) -> Option<usize> {

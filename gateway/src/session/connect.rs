@@ -7,6 +7,7 @@ use shared::wire::{ConnAck, Connect, Disconnect, Message, ReturnCode};
 
 use super::engine::Engine;
 use super::output::{DropReason, Ending, Notice};
+use super::policy::{NodeRule, Priority};
 use super::port::Binding;
 use super::slots::SessionKey;
 use super::state::{ConnectSeen, State, Will};
@@ -19,45 +20,63 @@ pub(super) enum WillChange {
 }
 
 /// A CONNECT that can be served.
+#[derive(Clone, Debug)]
 pub(super) struct Request {
     pub(super) client_id: Arc<str>,
+    /// The rule it is served by.
+    pub(super) rule: Arc<NodeRule>,
     pub(super) clean: bool,
     pub(super) duration_s: u16,
     pub(super) will: bool,
+    /// Whether it only ends a sleep, and leaves the session and its will as they are (D-30).
+    pub(super) wakes: bool,
+    /// The length of its datagram.
+    pub(super) octets: usize,
 }
 
 impl Engine {
-    pub(super) fn connect(&mut self, now: Instant, binding: Binding, connect: &Connect<'_>) {
+    pub(super) fn connect(
+        &mut self,
+        now: Instant,
+        binding: Binding,
+        connect: &Connect<'_>,
+        octets: usize,
+    ) {
         let Some(client_id) = self.acceptable_client_id(connect) else {
             // [MQTT-SN 1.2 §6.2] D-14
-            self.answer_connect(&binding, ReturnCode::NotSupported);
-            return;
+            let reason = DropReason::UnacceptableConnect;
+            return self.refuse_connect(now, binding, None, reason, octets);
         };
         if self.is_repeated(now, binding, client_id, connect) {
             self.out.stats.repeats += 1;
+            self.heard_connecting(now, client_id);
             self.answer_connect(&binding, ReturnCode::Accepted);
             return;
         }
-        if self.is_congested(now, client_id) {
-            self.out.dropped(
-                Some(binding),
-                None,
-                DropReason::SessionsFull,
-                client_id.len(),
-            );
-            self.answer_connect(&binding, ReturnCode::Congestion);
-            return;
-        }
+        let Some(rule) = self.settings.admission.admit(client_id, &binding) else {
+            // D-43, D-44
+            let reason = DropReason::NotAdmitted;
+            return self.refuse_connect(now, binding, Some(client_id), reason, octets);
+        };
+        let rule = Arc::clone(rule);
+        self.heard_connecting(now, client_id);
         let request = Request {
             client_id: client_id.into(),
+            rule,
             clean: connect.clean,
             duration_s: connect.duration_s,
             will: connect.will,
+            // [MQTT-SN 1.2 §6.14] D-30
+            wakes: self.settings.wake_connect_ignores_flags && self.sleeps(client_id),
+            octets,
         };
-        if request.will {
+        if let Some(reason) = self.congestion(now, binding, &request) {
+            return self.refuse_connect(now, binding, Some(client_id), reason, octets);
+        }
+        if request.will && !request.wakes {
             self.ask_for_will(now, binding, request);
         } else {
-            self.handshakes.remove(&binding);
+            self.drop_handshake(binding);
             self.open(now, binding, request, WillChange::Keep);
         }
     }
@@ -94,11 +113,34 @@ impl Engine {
             })
     }
 
-    fn is_congested(&self, now: Instant, client_id: &str) -> bool {
-        let is_new = self.slots.by_client_id(client_id).is_none();
-        self.upstream_out(now)
-            || (is_new && self.slots.len() >= self.settings.sessions_max)
-            || self.handshakes.len() >= super::will::HANDSHAKES_MAX
+    fn sleeps(&self, client_id: &str) -> bool {
+        let known = self.slots.by_client_id(client_id);
+        let session = known.and_then(|key| self.slots.get(key));
+        session.is_some_and(|session| {
+            matches!(session.state, State::Asleep { .. } | State::Awake { .. })
+        })
+    }
+
+    /// Returns what a CONNECT must wait for (D-42). Only one that brings a will needs room for a
+    /// handshake, and room for its session later on.
+    fn congestion(
+        &mut self,
+        now: Instant,
+        binding: Binding,
+        request: &Request,
+    ) -> Option<DropReason> {
+        if self.upstream_out(now) {
+            return Some(DropReason::UpstreamFull);
+        }
+        if !request.will || request.wakes || self.handshakes.contains_key(&binding) {
+            return None;
+        }
+        let is_new = self.slots.by_client_id(&request.client_id).is_none();
+        if is_new && !self.has_room(now, request.rule.priority) {
+            return Some(DropReason::SessionsFull);
+        }
+        let full = self.handshakes.len() >= super::will::HANDSHAKES_MAX;
+        full.then_some(DropReason::HandshakesFull)
     }
 
     /// Opens or resumes the session of a CONNECT that is complete.
@@ -109,9 +151,18 @@ impl Engine {
         request: Request,
         will: WillChange,
     ) {
+        let is_new = self.slots.by_client_id(&request.client_id).is_none();
+        if is_new && !self.make_room(now, request.rule.priority) {
+            let Request {
+                client_id, octets, ..
+            } = request;
+            let reason = DropReason::SessionsFull;
+            return self.refuse_connect(now, binding, Some(&client_id), reason, octets);
+        }
         self.make_way(now, binding, &request.client_id);
         let known = self.slots.by_client_id(&request.client_id);
-        let resumed = !request.clean && known.is_some_and(|key| self.goes_on(key));
+        let resumed =
+            known.is_some_and(|key| request.wakes || (!request.clean && self.goes_on(key)));
         if let Some(key) = known {
             self.leave_former_binding(key, binding);
             if !resumed {
@@ -124,8 +175,11 @@ impl Engine {
         let Some(session) = self.slots.get_mut(key) else {
             return;
         };
+        session.rule = request.rule;
         session.state = State::Active;
-        session.clean = request.clean;
+        if !request.wakes {
+            session.clean = request.clean;
+        }
         session.keep_alive_s = request.duration_s;
         session.unresponsive = false;
         session.ping_owed = false;
@@ -142,10 +196,16 @@ impl Engine {
             WillChange::Set(will) => session.will = Some(will),
             WillChange::Delete => session.will = None,
         }
-        // A.14: the node may have restarted, so it is told its ids again before they are used.
-        session.topics.unconfirm_all();
+        if session.rule.profile.keeps_ids() {
+            // A.20
+            session.topics.unsuppress_all();
+        } else {
+            // A.14: the node may have restarted, so it is told its ids again before they are used.
+            session.topics.unconfirm_all();
+        }
         session.suspend_in_flight();
         session.restart_supervision(now, &self.settings);
+        self.watch_heard(now, key);
         self.answer_connect(&binding, ReturnCode::Accepted);
         self.out.notice(Notice::Connected {
             client_id: request.client_id,
@@ -186,10 +246,9 @@ impl Engine {
             return;
         };
         if session.state == State::Active {
-            self.out.transmit(
-                &former,
-                &Message::Disconnect(Disconnect { duration_s: None }),
-            );
+            let message = Message::Disconnect(Disconnect { duration_s: None });
+            self.out
+                .transmit_as(session.rule.priority, &former, &message);
             self.tell(key, |client_id| Notice::Ended {
                 client_id,
                 how: Ending::TakenOver,
@@ -197,8 +256,12 @@ impl Engine {
         }
     }
 
+    /// Answers the CONNECT of a node that is served.
     pub(super) fn answer_connect(&mut self, binding: &Binding, return_code: ReturnCode) {
-        self.out
-            .transmit(binding, &Message::ConnAck(ConnAck { return_code }));
+        let session = self.slots.by_binding(binding);
+        let session = session.and_then(|key| self.slots.get(key));
+        let priority = session.map_or(Priority::Normal, |session| session.rule.priority);
+        let answer = Message::ConnAck(ConnAck { return_code });
+        self.out.transmit_as(priority, binding, &answer);
     }
 }

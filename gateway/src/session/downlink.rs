@@ -76,7 +76,7 @@ impl Engine {
         self.out.stats.publications_down += 1;
         session.mailbox.stamp(&mut letter);
         let expired = session.mailbox.expire(now);
-        if session.goes_at_once(now, &letter) {
+        if self.links.reach(session.binding) && session.goes_at_once(now, &letter) {
             self.refuse_letters(key, expired);
             return self.launch(now, key, letter);
         }
@@ -89,7 +89,7 @@ impl Engine {
     pub(super) fn pump(&mut self, now: Instant, key: SessionKey) {
         self.expire_letters(now, key);
         while let Some(session) = self.slots.get_mut(key) {
-            if !session.takes_delivery() {
+            if !session.takes_delivery() || !self.links.reach(session.binding) {
                 return;
             }
             session.end_pauses(now);
@@ -146,10 +146,6 @@ impl Engine {
 
     /// Gives the letters of all nodes the priorities that the settings say now; without that,
     /// those of a topic could overtake each other.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "settings are not read anew yet")
-    )]
     pub(super) fn rank_letters_anew(&mut self) {
         for key in self.slots.keys() {
             let Some(session) = self.slots.get_mut(key) else {

@@ -4,32 +4,16 @@ use shared::time::Instant;
 
 use super::engine::Engine;
 use super::output::{Ending, Notice};
-use super::port::Publication;
-use super::slots::SessionKey;
-use super::state::{State, Will};
+use super::slots::{SessionKey, TimerOwner};
+use super::state::{Session, State, Will};
 
 impl Engine {
     /// Ends the connection of a node that fell silent, and publishes its will.
     pub(super) fn lose(&mut self, now: Instant, key: SessionKey) {
-        if let Some(Will {
-            topic,
-            payload,
-            qos,
-            retain,
-        }) = self
-            .slots
-            .get_mut(key)
-            .and_then(|session| session.will.clone())
-        {
-            self.out.publish(
-                Publication {
-                    topic,
-                    payload,
-                    qos,
-                    retain,
-                },
-                None,
-            );
+        let session = self.slots.get(key);
+        let will = session.and_then(|session| session.will.as_ref());
+        if let Some(publication) = will.and_then(Will::publication) {
+            self.out.publish(publication, None);
         }
         self.end(now, key, Ending::Lost);
     }
@@ -46,16 +30,29 @@ impl Engine {
         session.suspend_in_flight();
         session.restart_supervision(now, &self.settings);
         if session.clean {
-            self.forget(key);
+            self.forget(now, key);
         } else {
             self.reschedule(key);
         }
     }
 
     /// Removes a session and all that was kept for it.
-    pub(super) fn forget(&mut self, key: SessionKey) {
+    pub(super) fn forget(&mut self, now: Instant, key: SessionKey) {
         self.wipe(key);
-        self.slots.remove(key);
+        if let Some(mut session) = self.slots.remove(key) {
+            self.timers
+                .disarm(&mut session.timer, TimerOwner::Session(key));
+            // What counts towards a quota goes on counting without a session.
+            let Session {
+                client_id,
+                meter,
+                rule,
+                ..
+            } = session;
+            let len_max = self.settings.sessions_max;
+            self.meters
+                .keep(now, &client_id, meter, &rule.quota, len_max);
+        }
     }
 
     /// Drops everything a session has gathered, as CONNECT with clean = 1 asks for.

@@ -5,14 +5,19 @@ use std::sync::Arc;
 
 use shared::rng::Rng;
 use shared::time::Instant;
-use shared::wire::{Disconnect, Forward, GwInfo, Message, MsgId, PingReq, QoS};
+use shared::wire::{Disconnect, Forward, Message, MsgId, PingReq, QoS};
 
+use super::links::Links;
+use super::outage::UpstreamState;
 use super::output::{DropReason, Notice, Output, Outputs, Stats};
-use super::port::{Binding, LinkEvent, LinkId, Peer, UpstreamEvent, UpstreamRequest};
-use super::rate::{Answers, Buckets};
+use super::policy::Priority;
+use super::port::{Binding, LinkId, Peer, UpstreamEvent, UpstreamRequest};
+use super::quota::Meters;
+use super::rate::{Answers, Buckets, Refusals};
 use super::settings::Settings;
 use super::slots::{SessionKey, Slots, TimerOwner, Timers};
-use super::state::{Session, State};
+use super::state::Session;
+use super::status::Watches;
 use super::subscription_tree::{RetainedWish, SubscriptionTree};
 use super::will::Handshake;
 
@@ -41,21 +46,29 @@ pub struct Engine {
     pub(super) handshakes: HashMap<Binding, Handshake>,
     pub(super) strangers: Answers<Binding>,
     pub(super) searches: Answers<Binding>,
+    pub(super) refusals: Refusals<Binding>,
+    /// What nodes without a session have published of late.
+    pub(super) meters: Meters,
+    /// When no session was found that could make room for a node, and of which priority.
+    pub(super) none_displaceable: Option<(Instant, Priority)>,
+    pub(super) searches_all: Answers<LinkId>,
     pub(super) anonymous: Buckets<(usize, Peer, Option<shared::wire::NodeId>)>,
     pub(super) rng: Rng,
-    /// Until when links are busy with what they were given already.
-    busy: HashMap<LinkId, Instant>,
-    /// Since when the upstream has been away.
-    upstream_away_since: Option<Instant>,
+    pub(super) retained_timer: Option<Instant>,
+    pub(super) links: Links,
+    pub(super) watches: Watches,
+    pub(super) upstream: UpstreamState,
+    /// When it was last told that the engine is served far too late.
+    pub(super) late_told: Option<Instant>,
 }
 
 impl Engine {
     /// Creates an engine without sessions; the upstream counts as away since `now`.
     ///
-    /// `rng` chooses the first message id towards each node.
+    /// `rng` chooses the first message id towards each node, and when to advertise.
     #[must_use]
     pub fn new(settings: Settings, rng: Rng, now: Instant) -> Self {
-        Self {
+        let mut engine = Self {
             settings,
             slots: Slots::default(),
             timers: Timers::default(),
@@ -66,11 +79,27 @@ impl Engine {
             handshakes: HashMap::new(),
             strangers: Answers::default(),
             searches: Answers::default(),
+            refusals: Refusals::default(),
+            meters: Meters::default(),
+            none_displaceable: None,
+            searches_all: Answers::default(),
             anonymous: Buckets::default(),
             rng,
-            busy: HashMap::new(),
-            upstream_away_since: Some(now),
-        }
+            retained_timer: None,
+            links: Links::default(),
+            watches: Watches::default(),
+            upstream: UpstreamState::away(now),
+            late_told: None,
+        };
+        engine.arrange(now);
+        engine
+    }
+
+    /// Goes by the settings as they are now, in what they ask for without a node.
+    pub(super) fn arrange(&mut self, now: Instant) {
+        self.arrange_links(now);
+        self.arrange_watches(now);
+        self.arm_outage();
     }
 
     /// Handles a datagram that came in over a link. What is kept of it is copied: `datagram` may
@@ -80,6 +109,7 @@ impl Engine {
     /// brings its own. Any bytes are fine: what is not a message is dropped and counted.
     pub fn handle_datagram(&mut self, now: Instant, from: Binding, datagram: &[u8]) {
         self.out.stats.datagrams_in += 1;
+        self.link_heard(now, from.link);
         match Message::parse(datagram) {
             Ok(Message::Forward(forward)) => self.unwrap(now, from, forward, datagram),
             Ok(message) => self.handle_message(now, from, message, datagram),
@@ -93,31 +123,16 @@ impl Engine {
     /// Handles what the upstream tells.
     pub fn handle_upstream(&mut self, now: Instant, event: UpstreamEvent) {
         match event {
-            UpstreamEvent::Connected => self.upstream_away_since = None,
-            UpstreamEvent::Disconnected => {
-                self.upstream_away_since.get_or_insert(now);
+            UpstreamEvent::Connected => self.upstream_connected(now),
+            UpstreamEvent::Disconnected => self.upstream_disconnected(now),
+            UpstreamEvent::Published { id, result } => {
+                if !self.status_answered(now, id, result) {
+                    self.published(now, id, result);
+                }
             }
-            UpstreamEvent::Published { id, result } => self.published(now, id, result),
             UpstreamEvent::Subscribed { filter, result } => self.subscribed(now, &filter, result),
             UpstreamEvent::Delivery(delivery) => self.deliver(now, delivery),
         }
-    }
-
-    /// Handles what a link tells of itself.
-    pub fn handle_link(&mut self, _now: Instant, link: LinkId, event: LinkEvent) {
-        match event {
-            LinkEvent::Up | LinkEvent::Down => {
-                self.busy.remove(&link);
-            }
-            LinkEvent::BusyUntil(until) => {
-                self.busy.insert(link, until);
-            }
-        }
-    }
-
-    /// Returns when a link is free for what is sent to it now.
-    pub(super) fn link_free_at(&self, now: Instant, link: LinkId) -> Instant {
-        self.busy.get(&link).map_or(now, |until| now.max(*until))
     }
 
     /// Handles a request that the upstream gave back because its queue is full.
@@ -127,10 +142,15 @@ impl Engine {
         match request {
             UpstreamRequest::Publish { id, publication } => {
                 let octets = publication.payload.len();
+                self.status_not_taken(*id);
                 let owner = self.out.take_uplink(*id);
                 let session = owner.and_then(|key| self.slots.get_mut(key));
                 let client_id = session.map(|session| {
+                    let before = session.uplinks.len();
                     session.uplinks.retain(|uplink| uplink.id != *id);
+                    if session.uplinks.len() < before {
+                        session.meter.refund(publication.topic.len() + octets);
+                    }
                     Arc::clone(&session.client_id)
                 });
                 self.out
@@ -149,11 +169,15 @@ impl Engine {
 
     /// Handles the deadlines that have passed.
     pub fn handle_timeout(&mut self, now: Instant) {
-        while let Some((at, owner)) = self.timers.pop_due(now) {
+        self.note_lateness(now);
+        while let Some(owner) = self.timers.pop_due(now) {
             match owner {
-                TimerOwner::Session(key) => self.session_timeout(now, at, key),
+                TimerOwner::Session(key) => self.session_timeout(now, key),
                 TimerOwner::Handshake(binding) => self.handshake_timeout(now, binding),
-                TimerOwner::Retained => self.wishes.retain(|wish| wish.until > now),
+                TimerOwner::Retained => self.retained_timeout(now),
+                TimerOwner::Link(link) => self.link_timeout(now, link),
+                TimerOwner::Outage => self.outage_timeout(now),
+                TimerOwner::Watch(key) => self.watch_timeout(now, key),
             }
         }
     }
@@ -168,10 +192,9 @@ impl Engine {
             if session.listens()
                 && let Some(binding) = session.binding
             {
-                self.out.transmit(
-                    &binding,
-                    &Message::Disconnect(Disconnect { duration_s: None }),
-                );
+                let message = Message::Disconnect(Disconnect { duration_s: None });
+                self.out
+                    .transmit_as(session.rule.priority, &binding, &message);
             }
         }
     }
@@ -247,19 +270,23 @@ impl Engine {
         datagram: &[u8],
     ) {
         match message {
-            Message::Connect(connect) => self.connect(now, binding, &connect),
+            Message::Connect(connect) => self.connect(now, binding, &connect, datagram.len()),
             Message::WillTopic(target) => self.will_topic(now, binding, target, datagram.len()),
             Message::WillMsg(bytes) => self.will_message(now, binding, bytes, datagram.len()),
-            Message::SearchGw(_) => self.search(now, binding),
+            Message::SearchGw(search) => self.search(now, binding, search, datagram.len()),
+            Message::Advertise(advertise) => {
+                self.hear_advertise(now, binding, advertise, datagram.len());
+            }
+            Message::GwInfo(info) => self.hear_info(now, binding, &info, datagram.len()),
             Message::PingReq(ping) if !ping.client_id.is_empty() => {
                 self.wake(now, binding, ping.client_id, datagram.len());
             }
-            Message::Publish(publish) if publish.qos == QoS::MinusOne => {
+            Message::Publish(publish)
+                if publish.qos == QoS::MinusOne && self.slots.by_binding(&binding).is_none() =>
+            {
                 self.publish_minus_one(now, binding, &publish, datagram.len());
             }
-            Message::Advertise(_)
-            | Message::GwInfo(_)
-            | Message::ConnAck(_)
+            Message::ConnAck(_)
             | Message::WillTopicReq
             | Message::WillMsgReq
             | Message::SubAck(_)
@@ -301,100 +328,21 @@ impl Engine {
         self.reschedule(key);
     }
 
-    /// Notes that a node is there: its supervision restarts, its CONNECT is over.
-    fn heard(&mut self, now: Instant, key: SessionKey) {
-        let Some(session) = self.slots.get_mut(key) else {
-            return;
-        };
-        session.last_connect = None;
-        session.unresponsive = false;
-        session.restart_supervision(now, &self.settings);
-    }
-
-    /// Answers a node that has no session here, at a bounded rate [MQTT-SN 1.2 §6.12] D-28.
-    pub(super) fn answer_stranger(&mut self, now: Instant, binding: Binding, octets: usize) {
-        self.out
-            .dropped(Some(binding), None, DropReason::Stranger, octets);
-        if self.strangers.allow(now, binding) {
-            self.out.transmit(
-                &binding,
-                &Message::Disconnect(Disconnect { duration_s: None }),
-            );
-        } else {
-            self.out.stats.replies_withheld += 1;
-        }
-    }
-
-    fn search(&mut self, now: Instant, binding: Binding) {
-        // [MQTT-SN 1.2 §6.1] D-09
-        if self.searches.allow(now, binding) {
-            let info = GwInfo {
-                gw_id: self.settings.gw_id,
-                gw_addr: &[],
-            };
-            self.out.transmit(&binding, &Message::GwInfo(info));
-        } else {
-            self.out.stats.replies_withheld += 1;
-        }
-    }
-
-    fn session_timeout(&mut self, now: Instant, at: Instant, key: SessionKey) {
-        let Some(session) = self.slots.get_mut(key) else {
-            return;
-        };
-        if session.timer != Some(at) {
-            return;
-        }
-        session.timer = None;
-        if session.deadline <= now {
-            self.silent_too_long(now, key);
-        } else {
-            session.end_pauses(now);
-            self.expire_pending(now, key);
-            self.repeat(now, key);
-            // The mail of those who do not listen expires as well.
-            self.expire_letters(now, key);
-            self.pump(now, key);
-        }
-        self.reschedule(key);
-    }
-
-    fn silent_too_long(&mut self, now: Instant, key: SessionKey) {
-        match self.slots.get(key).map(|session| session.state) {
-            Some(State::Gone) => self.forget(key),
-            Some(_) => self.lose(now, key),
-            None => {}
-        }
-    }
-
-    /// Arms the session's timer where the pending one would fire too late.
-    pub(super) fn reschedule(&mut self, key: SessionKey) {
-        let Some(session) = self.slots.get_mut(key) else {
-            return;
-        };
-        let next = session.next_deadline();
-        if session.timer.is_none_or(|timer| next < timer) {
-            session.timer = Some(next);
-            self.timers.push(next, TimerOwner::Session(key));
-        }
-    }
-
     /// Sends a message to a session's node; silence where it has no place.
     pub(super) fn send(&mut self, key: SessionKey, message: &Message<'_>) {
-        if let Some(binding) = self.slots.get(key).and_then(|session| session.binding) {
-            self.out.transmit(&binding, message);
+        if let Some(session) = self.slots.get(key)
+            && let Some(binding) = session.binding
+        {
+            self.out
+                .transmit_as(session.rule.priority, &binding, message);
         }
-    }
-
-    /// Returns whether the upstream has been away for longer than nodes shall wait (D-36).
-    pub(super) fn upstream_out(&self, now: Instant) -> bool {
-        self.upstream_away_since
-            .is_some_and(|since| now.since(since) > self.settings.outage_patience)
     }
 
     pub(super) fn new_session(&mut self, client_id: Arc<str>, now: Instant) -> SessionKey {
         let first = MsgId(self.rng.next_u16() >> 1);
-        self.slots.insert(Session::new(client_id, now, first))
+        let mut session = Session::new(client_id, now, first);
+        session.meter = self.meters.take(&session.client_id);
+        self.slots.insert(session)
     }
 
     pub(super) fn tell(&mut self, key: SessionKey, notice: impl FnOnce(Arc<str>) -> Notice) {

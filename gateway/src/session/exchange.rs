@@ -25,6 +25,7 @@ impl Engine {
         let listens = session.listens();
         session.prepare_in_flight();
         let takes_dup = session.rule.profile.takes_dup;
+        let priority = session.rule.priority;
         let (Some(flight), Some(binding)) = (&mut session.in_flight, session.binding) else {
             return;
         };
@@ -46,7 +47,7 @@ impl Engine {
             }
             Stage::Release => Message::PubRel(msg_id),
         };
-        self.out.transmit(&binding, &message);
+        self.out.transmit_as(priority, &binding, &message);
     }
 
     /// Returns when the link of a node is free for what is sent to it now.

@@ -47,9 +47,13 @@ impl Mailbox {
         self.letters.is_empty()
     }
 
-    #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         self.letters.len()
+    }
+
+    /// Returns the octets of all letters, topic names and payloads together.
+    pub(super) const fn bytes(&self) -> usize {
+        self.bytes
     }
 
     pub(super) fn has_topic(&self, topic: &str) -> bool {

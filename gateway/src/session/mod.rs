@@ -11,27 +11,38 @@
 //! are this project's decisions where the standard is silent or contradicts itself.
 
 mod address;
+mod admission;
 mod anonymous;
 mod answers;
 mod connect;
+mod discovery;
 mod downlink;
 mod ending;
 mod engine;
 mod exchange;
 mod launch;
 mod letter;
+mod links;
 mod mailbox;
+mod nodes;
+mod outage;
 mod output;
+mod permission;
 mod policy;
 mod port;
+mod quota;
 mod rate;
+mod reconfigure;
 mod retained;
 mod settings;
 mod sleep;
 mod slots;
 mod state;
+mod status;
+mod strangers;
 mod subscribe;
 mod subscription_tree;
+mod supervision;
 mod topic_table;
 mod uplink;
 mod will;
@@ -41,12 +52,14 @@ mod tests;
 
 pub use address::{ForwarderRule, NotAPrefix, Prefix};
 pub use engine::Engine;
+pub use nodes::{NodeState, NodeStatus};
 pub use output::{DropReason, Ending, Notice, Output, Stats};
 pub use policy::{Admission, NodeRule, Pattern, Priority, Profile, Quota};
 pub use port::{
     Binding, Delivery, DeliveryId, LinkEvent, LinkId, Peer, Publication, PublicationId, Refusal,
     UpstreamEvent, UpstreamRequest,
 };
+pub use reconfigure::Reconfigured;
 pub use settings::{
     Discovery, Forwarders, LinkSettings, MailboxLimits, QosMinusOneRule, Senders, Settings,
     Tolerance, WillMode,

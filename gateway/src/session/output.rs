@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
-use shared::wire::{FORWARD_OVERHEAD, Forward, Message, TopicRef, WireError};
+use shared::time::Duration;
+use shared::wire::{FORWARD_OVERHEAD, Forward, Message, NodeId, TopicRef, WireError};
 
 use super::policy::Priority;
 use super::port::{Binding, DeliveryId, LinkId, Publication, PublicationId, UpstreamRequest};
@@ -89,12 +90,70 @@ pub enum Notice {
         /// The pre-defined id or the short name.
         topic: TopicRef,
     },
+    /// A subscription has ended: the rules of admission, read anew, do not allow it.
+    Unsubscribed {
+        /// The node.
+        client_id: Arc<str>,
+        /// The topic filter.
+        filter: Arc<str>,
+    },
     /// A node's connection has ended.
     Ended {
         /// The node.
         client_id: Arc<str>,
         /// How.
         how: Ending,
+    },
+    /// A node that must be heard now and then has fallen silent, or is heard.
+    Expected {
+        /// The node.
+        client_id: Arc<str>,
+        /// `None` where it is heard; else for how long it is silent, as far as that is known.
+        silent: Option<Option<Duration>>,
+    },
+    /// The upstream has been away for so long that the nodes that listen are sent off (D-36).
+    SentOff {
+        /// How many there are.
+        nodes: usize,
+    },
+    /// Nothing at all is heard on a link; it counts as dead, and its nodes are not lost.
+    LinkSilent {
+        /// The link.
+        link: LinkId,
+        /// For how long.
+        silent: Duration,
+    },
+    /// Something is heard again on a link that counted as dead, or it says that it is up again.
+    LinkHeard {
+        /// The link.
+        link: LinkId,
+    },
+    /// Another gateway is heard on a link.
+    OtherGateway {
+        /// Its id.
+        gw_id: u8,
+        /// Where it is heard.
+        binding: Binding,
+    },
+    /// Another gateway has the id of this one: one of the two is configured wrongly.
+    GatewayIdTaken {
+        /// The id.
+        gw_id: u8,
+        /// Where the other one is heard.
+        binding: Binding,
+    },
+    /// A stand-by gateway advertises in another's place, or no longer.
+    StandsIn {
+        /// The link.
+        link: LinkId,
+        /// Whether it does.
+        yes: bool,
+    },
+    /// The engine was served late: its process was stopped, or has too much to do. Every node has
+    /// its full time again.
+    Late {
+        /// By how much.
+        late: Duration,
     },
 }
 
@@ -107,6 +166,13 @@ pub enum Ending {
     Lost,
     /// The node connected from elsewhere; its will is not published (D-29).
     TakenOver,
+    /// The rules of admission, read anew, do not serve it, or not there; its will is not
+    /// published.
+    NotAdmitted,
+    /// Its session, which it had left, made room for a node of higher priority.
+    Displaced,
+    /// The upstream has been away for too long; its will is not published (D-36).
+    UpstreamOut,
 }
 
 /// Why something was not served.
@@ -149,12 +215,31 @@ pub enum DropReason {
     TooLong,
     /// The same of a topic that was told of before in the session: it is counted, not logged.
     TooLongAgain,
-    /// The node's client stack cannot take it (A.20).
-    Profile,
     /// The session's topic table is full.
     TopicTableFull,
     /// There are as many sessions as are allowed.
     SessionsFull,
+    /// There are as many will handshakes under way as are allowed.
+    HandshakesFull,
+    /// CONNECT has another protocol id, or a client id or a will that none can have (D-14).
+    UnacceptableConnect,
+    /// The rules of admission do not serve the node, or not at this place (D-43, D-44).
+    NotAdmitted,
+    /// The rules of admission do not allow the node the topic (D-43).
+    NotAuthorised,
+    /// The quality of service is above the node's highest one (D-43).
+    QosCeiling,
+    /// The node's client stack cannot take the publication, or be told the topic ids of the
+    /// subscription (A.20).
+    Profile,
+    /// More publications in a minute than the node's quota allows (D-42).
+    QuotaMessages,
+    /// More octets in a day than the node's quota allows (D-42).
+    QuotaBytes,
+    /// There are as many nodes watched as are allowed.
+    WatchesFull,
+    /// There are as many other gateways on the link as are kept in mind.
+    GatewaysFull,
 }
 
 impl DropReason {
@@ -188,9 +273,18 @@ impl DropReason {
             Self::Unacknowledged => "unacknowledged",
             Self::NodeRefused => "node_refused",
             Self::TooLong | Self::TooLongAgain => "too_long",
-            Self::Profile => "profile",
             Self::TopicTableFull => "topic_table_full",
             Self::SessionsFull => "sessions_full",
+            Self::HandshakesFull => "handshakes_full",
+            Self::UnacceptableConnect => "unacceptable_connect",
+            Self::NotAdmitted => "not_admitted",
+            Self::NotAuthorised => "not_authorised",
+            Self::QosCeiling => "qos_ceiling",
+            Self::Profile => "profile",
+            Self::QuotaMessages => "quota_messages",
+            Self::QuotaBytes => "quota_bytes",
+            Self::WatchesFull => "watches_full",
+            Self::GatewaysFull => "gateways_full",
         }
     }
 }
@@ -215,8 +309,12 @@ pub struct Stats {
     /// Downlink publications the broker was answered for while they waited in memory, because
     /// it was kept waiting for too many.
     pub answered_early: u64,
-    /// Replies to strangers that were withheld for their rate (D-28).
+    /// Replies that were withheld for their rate: to strangers (D-28), to CONNECTs that were
+    /// refused, and to publications at QoS 0 that were; and to SEARCHGW where the gateway could
+    /// not serve or leaves it to another one.
     pub replies_withheld: u64,
+    /// How often the engine was served so late that it doubted what it had heard.
+    pub late: u64,
 }
 
 /// Collects the outputs of one step, and keeps what is on its way upstream.
@@ -238,9 +336,55 @@ impl Outputs {
     }
 
     pub(super) fn transmit(&mut self, binding: &Binding, message: &Message<'_>) {
-        let node_len = binding
-            .node_id
-            .map_or(0, |id| FORWARD_OVERHEAD + id.as_bytes().len());
+        self.transmit_within(Priority::Normal, binding, 0, message);
+    }
+
+    /// Sends a message of a node that goes before others, or after them.
+    pub(super) fn transmit_as(
+        &mut self,
+        priority: Priority,
+        binding: &Binding,
+        message: &Message<'_>,
+    ) {
+        self.transmit_within(priority, binding, 0, message);
+    }
+
+    /// Sends a message to a place; a forwarder carries it as far as `radius` says (A.16).
+    pub(super) fn transmit_within(
+        &mut self,
+        priority: Priority,
+        binding: &Binding,
+        radius: u8,
+        message: &Message<'_>,
+    ) {
+        let node_id = binding.node_id.as_ref();
+        if let Some(datagram) = self.emit(node_id, radius, message) {
+            self.queue.push_back(Output::Transmit {
+                binding: *binding,
+                datagram,
+                priority,
+            });
+        }
+    }
+
+    /// Sends a message to everyone on a link.
+    pub(super) fn broadcast(&mut self, link: LinkId, radius: u8, message: &Message<'_>) {
+        if let Some(datagram) = self.emit(None, radius, message) {
+            self.queue.push_back(Output::Broadcast {
+                link,
+                radius,
+                datagram,
+            });
+        }
+    }
+
+    fn emit(
+        &mut self,
+        node_id: Option<&NodeId>,
+        radius: u8,
+        message: &Message<'_>,
+    ) -> Option<Bytes> {
+        let node_len = node_id.map_or(0, |id| FORWARD_OVERHEAD + id.as_bytes().len());
         let len = node_len + message.encoded_len();
         if self.scratch.capacity() < len {
             self.scratch.reserve(len.max(Self::SCRATCH_LEN));
@@ -251,24 +395,19 @@ impl Outputs {
             // front of every publication keeps those away.
             debug_assert!(false, "a message must fit the buffer made for it");
             self.scratch.clear();
-            return;
+            return None;
         }
-        if let Some(node_id) = binding.node_id {
+        if let Some(node_id) = node_id {
             let head = Forward {
-                radius: 0,
+                radius,
                 node_id: node_id.as_bytes(),
                 inner: &[],
             };
             let emitted = Message::Forward(head).emit(&mut self.scratch[..node_len]);
             debug_assert_eq!(emitted, Ok(node_len));
         }
-        let datagram = self.scratch.split_to(len).freeze();
         self.stats.datagrams_out += 1;
-        self.queue.push_back(Output::Transmit {
-            binding: *binding,
-            datagram,
-            priority: Priority::Normal,
-        });
+        Some(self.scratch.split_to(len).freeze())
     }
 
     pub(super) fn upstream(&mut self, request: UpstreamRequest) {

@@ -3,6 +3,7 @@
 //! A rule is chosen by client id when a node connects, and again when the configuration is
 //! read anew; the session keeps going by it in between.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
@@ -31,13 +32,21 @@ impl Admission {
         }
     }
 
-    /// Returns the rule that holds for a client id; `None` where it is not to be served.
+    /// Returns the rule that holds for a client id; `None` where it is not to be served (D-43).
     #[must_use]
     pub fn rule(&self, client_id: &str) -> Option<&Arc<NodeRule>> {
         self.rules
             .iter()
             .find(|rule| rule.nodes.fits(client_id))
             .or(self.others.as_ref())
+            .filter(|rule| rule.can_name(client_id))
+    }
+
+    /// Returns the rule by which a client id is served at a place; `None` where it is not to be
+    /// served there (D-44).
+    #[must_use]
+    pub fn admit(&self, client_id: &str, place: &Binding) -> Option<&Arc<NodeRule>> {
+        self.rule(client_id).filter(|rule| rule.allows_place(place))
     }
 }
 
@@ -104,6 +113,54 @@ impl NodeRule {
     pub fn allows_place(&self, binding: &Binding) -> bool {
         (self.links.is_empty() || self.links.contains(&binding.link)) && self.from.contain(binding)
     }
+
+    /// Returns whether the node with a client id may publish to a topic (D-43).
+    #[must_use]
+    pub fn may_publish(&self, client_id: &str, topic: &str) -> bool {
+        self.publish.as_deref().is_none_or(|filters| {
+            let mut filters = filters.iter().map(|filter| own(filter, client_id));
+            filters.any(|filter| shared::topics::matches(&filter, topic))
+        })
+    }
+
+    /// Returns whether the node with a client id may subscribe to a filter: whether one of the
+    /// rule's covers it (D-43).
+    #[must_use]
+    pub fn may_subscribe(&self, client_id: &str, asked: &str) -> bool {
+        self.subscribe.as_deref().is_none_or(|filters| {
+            let mut filters = filters.iter().map(|filter| own(filter, client_id));
+            filters.any(|filter| shared::topics::covers(&filter, asked))
+        })
+    }
+
+    /// Returns the highest quality of service that a subscription is granted: the rule's, or the
+    /// client stack's where that is less (A.20).
+    #[must_use]
+    pub fn granted_max(&self) -> QoS {
+        self.qos_max.min(self.profile.qos_max)
+    }
+
+    /// Returns whether a client id may stand for `%c`: as a part of one level, so that it cannot
+    /// make a filter match what the rule does not mean. `+` and `#` would, `/` would move what
+    /// follows, and `$` at the front would open the broker's own topics.
+    fn can_name(&self, client_id: &str) -> bool {
+        let filters = [&self.publish, &self.subscribe];
+        let mut filters = filters.into_iter().flatten().flatten();
+        let is_plain = !client_id.starts_with('$') && !client_id.contains(['/', '+', '#']);
+        is_plain || !filters.any(|filter| filter.contains(CLIENT_ID))
+    }
+}
+
+/// Stands for the client id in a rule's filters.
+const CLIENT_ID: &str = "%c";
+
+/// Returns a rule's filter as it reads for one node.
+fn own<'f>(filter: &'f str, client_id: &str) -> Cow<'f, str> {
+    if filter.contains(CLIENT_ID) {
+        Cow::Owned(filter.replace(CLIENT_ID, client_id))
+    } else {
+        Cow::Borrowed(filter)
+    }
 }
 
 /// A pattern of client ids: `*` stands for any characters, also none, `?` for any one.
@@ -129,34 +186,33 @@ impl Pattern {
         &self.0
     }
 
+    /// Returns the one client id that fits, where the pattern has no wildcard.
+    #[must_use]
+    pub fn single(&self) -> Option<&str> {
+        (!self.0.contains(['*', '?'])).then_some(&*self.0)
+    }
+
     /// Returns whether a client id fits, character by character: case matters (A.14).
     #[must_use]
     pub fn fits(&self, client_id: &str) -> bool {
-        let pattern: Vec<char> = self.0.chars().collect();
-        let text: Vec<char> = client_id.chars().collect();
+        let (mut pattern, mut text) = (self.0.chars(), client_id.chars());
         // Only the last star can matter: whatever an earlier one took more is its to take.
-        let (mut p, mut t, mut star) = (0, 0, None);
-        while t < text.len() {
-            match pattern.get(p) {
-                Some('*') => {
-                    star = Some((p, t));
-                    p += 1;
-                }
-                Some(c) if *c == '?' || *c == text[t] => {
-                    p += 1;
-                    t += 1;
-                }
-                _ => {
-                    let Some((at, taken)) = star else {
-                        return false;
-                    };
-                    star = Some((at, taken + 1));
-                    p = at + 1;
-                    t = taken + 1;
-                }
+        let mut star = None;
+        while !text.as_str().is_empty() {
+            let (own, found) = (pattern.next(), text.clone().next());
+            if own == Some('*') {
+                star = Some((pattern.clone(), text.clone()));
+            } else if own.is_some() && (own == Some('?') || own == found) {
+                text.next();
+            } else {
+                let Some((after, taken)) = &mut star else {
+                    return false;
+                };
+                taken.next();
+                (pattern, text) = (after.clone(), taken.clone());
             }
         }
-        pattern[p..].iter().all(|c| *c == '*')
+        pattern.all(|c| c == '*')
     }
 }
 
@@ -172,13 +228,23 @@ impl fmt::Display for Pattern {
     }
 }
 
-/// How much one node may publish; what goes beyond is refused with code 01 (D-42).
+/// How much one node may publish; what goes beyond is refused with code 01 (D-42). Neither its
+/// will nor what the gateway publishes about it counts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Quota {
     /// Publications in a minute; so many may also come at once.
     pub messages_per_min: Option<u32>,
-    /// Octets of topics and payloads in a day.
+    /// Octets of topics and payloads in any 24 hours. Those of the 25th hour back count as well:
+    /// they are counted by the hour.
     pub bytes_per_day: Option<u64>,
+}
+
+impl Quota {
+    /// Publishes as much as it likes.
+    pub const UNLIMITED: Self = Self {
+        messages_per_min: None,
+        bytes_per_day: None,
+    };
 }
 
 /// Who goes first.
@@ -267,6 +333,13 @@ impl Profile {
         Self::PAHO,
     ];
 
+    /// Returns whether the ids of a session stay as the node knows them when it connects again
+    /// with clean = 0: it remembers them, or could not be told again (A.20).
+    #[must_use]
+    pub const fn keeps_ids(&self) -> bool {
+        self.registers_once || !self.takes_register
+    }
+
     /// Returns the profile with a name.
     #[must_use]
     pub fn by_name(name: &str) -> Option<Self> {
@@ -334,5 +407,72 @@ mod tests {
         assert_eq!(priority(&admission, "valve"), None);
         admission.others = Admission::open().others;
         assert_eq!(priority(&admission, "valve"), Some(Priority::Normal));
+    }
+
+    fn filters(filters: &[&str]) -> Option<Vec<Arc<str>>> {
+        Some(filters.iter().map(|filter| Arc::from(*filter)).collect())
+    }
+
+    #[test]
+    fn d43_a_rule_names_the_client_in_its_filters() {
+        let rule = NodeRule {
+            publish: filters(&["up/%c/#", "all"]),
+            subscribe: filters(&["down/%c/+", "fleet/#"]),
+            ..NodeRule::default()
+        };
+        for (topic, allowed) in [
+            ("up/a/x", true),
+            ("up/a", true),
+            ("all", true),
+            ("up/b/x", false),
+            ("up/%c/x", false),
+            ("other", false),
+        ] {
+            assert_eq!(rule.may_publish("a", topic), allowed, "{topic}");
+        }
+        for (filter, allowed) in [
+            ("down/a/x", true),
+            ("down/a/+", true),
+            ("fleet/+/x", true),
+            ("down/a/#", false),
+            ("down/+/x", false),
+            ("down/b/x", false),
+            ("#", false),
+        ] {
+            assert_eq!(rule.may_subscribe("a", filter), allowed, "{filter}");
+        }
+        let open = NodeRule::default();
+        assert!(open.may_publish("a", "x") && open.may_subscribe("a", "#"));
+        let closed = NodeRule {
+            publish: filters(&[]),
+            subscribe: filters(&[]),
+            ..NodeRule::default()
+        };
+        assert!(!closed.may_publish("a", "x") && !closed.may_subscribe("a", "x"));
+    }
+
+    #[test]
+    fn d43_a_client_id_cannot_widen_the_filters_of_its_rule() {
+        let admission = |publish, subscribe| Admission {
+            rules: Vec::new(),
+            others: Some(Arc::new(NodeRule {
+                publish,
+                subscribe,
+                ..NodeRule::default()
+            })),
+        };
+        for client_id in ["+", "#", "a/b", "a+", "/", "$SYS", "$share/g"] {
+            let named = [
+                admission(filters(&["up/%c"]), None),
+                admission(None, filters(&["x", "%c/#"])),
+            ];
+            for admission in named {
+                assert!(admission.rule(client_id).is_none(), "{client_id}");
+            }
+            let unnamed = admission(filters(&["up/#"]), filters(&["%d"]));
+            assert!(unnamed.rule(client_id).is_some(), "{client_id}");
+        }
+        let named = admission(filters(&["up/%c"]), None);
+        assert!(named.rule("a$-%c").is_some());
     }
 }

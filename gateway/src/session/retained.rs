@@ -41,7 +41,17 @@ impl Engine {
             until,
             given,
         });
-        self.timers.push(until, TimerOwner::Retained);
+        self.timers
+            .arm(&mut self.retained_timer, until, TimerOwner::Retained);
+    }
+
+    pub(super) fn retained_timeout(&mut self, now: Instant) {
+        self.retained_timer = None;
+        self.wishes.retain(|wish| wish.until > now);
+        if let Some(until) = self.wishes.iter().map(|wish| wish.until).min() {
+            self.timers
+                .arm(&mut self.retained_timer, until, TimerOwner::Retained);
+        }
     }
 
     /// Returns who wished for a retained message on `topic` and has not been given it yet. Of

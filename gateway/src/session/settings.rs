@@ -32,7 +32,8 @@ pub struct Settings {
     /// Whether a repetition at QoS 1 is answered and not published again: PUBLISH with DUP = 1
     /// that says the same as one just answered under the same message id (D-39).
     pub dedup_qos1: bool,
-    /// How long the upstream may be away before requests are answered with code 01 (D-36).
+    /// How long the upstream may be away before requests are answered with code 01, and the
+    /// gateway no longer makes itself known (D-36, A.6).
     pub outage_patience: Duration,
     /// What one node's mailbox may hold.
     pub mailbox: MailboxLimits,
@@ -49,8 +50,8 @@ pub struct Settings {
     /// Whether QoS −1 is also taken with a topic name instead of an id (A.15), which some
     /// clients send and the standard does not know.
     pub qos_minus_one_long_names: bool,
-    /// How long the upstream may be away before the nodes are sent off and the gateway stops
-    /// advertising itself (D-36); `None` keeps them.
+    /// How long the upstream may be away before the nodes that listen are sent off (D-36), and
+    /// no less than `outage_patience`; `None` keeps them.
     pub outage_disconnect: Option<Duration>,
     /// What becomes of wills (D-33).
     pub wills: WillMode,
@@ -94,14 +95,14 @@ impl Default for Settings {
     }
 }
 
-/// What becomes of the wills of nodes (D-33). The mode in which the broker keeps them needs an
-/// upstream connection for each node.
+/// Whether nodes can change their wills (D-33). The gateway keeps and publishes them either
+/// way: the mode in which the broker does so needs an upstream connection for each node.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum WillMode {
-    /// The gateway keeps and publishes them.
+    /// WILLTOPICUPD and WILLMSGUPD are served.
     #[default]
     Gateway,
-    /// Nodes are refused that want one, with code 03.
+    /// Both are refused with code 03; the will that came with CONNECT stands.
     Off,
 }
 
@@ -118,6 +119,14 @@ impl Settings {
             .iter()
             .find(|(filter, _)| shared::topics::matches(filter, topic))
             .map_or(Priority::Normal, |(_, priority)| *priority)
+    }
+
+    /// Returns whether anything is taken from a place: its link is there, and its forwarder may
+    /// send (D-35).
+    pub(super) fn can_hear(&self, place: &Binding) -> bool {
+        self.links
+            .get(usize::from(place.link.0))
+            .is_some_and(|link| place.node_id.is_none() || link.forwarders.allow(place.peer))
     }
 }
 
@@ -164,7 +173,9 @@ pub struct LinkSettings {
     /// How the gateway makes itself known; `None` where it does not (D-09).
     pub discovery: Option<Discovery>,
     /// For how long nothing at all may be heard on the link before the link itself is taken for
-    /// dead, and no node of it for lost; `None` where silence says nothing about the link.
+    /// dead, and no node of it for lost; `None` where silence says nothing about the link. It
+    /// must be shorter than what the nodes' supervision takes, and longer than all of them
+    /// together are ever silent.
     pub dead_after: Option<Duration>,
 }
 
@@ -179,6 +190,7 @@ pub struct Tolerance {
 }
 
 impl Tolerance {
+    const SHORT_MAX: Duration = Duration::from_secs(60);
     const DEFAULT: Self = Self {
         short_percent: 150,
         long_percent: 110,
@@ -220,6 +232,20 @@ impl LinkSettings {
     /// Returns how long a peer that keeps to the link's clock goes on repeating itself.
     pub(super) const fn repetitions_span(&self) -> Duration {
         self.t_retry.saturating_mul(self.n_retry as u64)
+    }
+
+    /// Returns how long a node may be silent that is to be heard every `duration`
+    /// [MQTT-SN 1.2 §7.2] D-17: the link's factor above it, but never less than the node's
+    /// repetitions take.
+    pub(super) fn tolerated(&self, duration: Duration) -> Duration {
+        let percent = if duration <= Tolerance::SHORT_MAX {
+            self.tolerance.short_percent
+        } else {
+            self.tolerance.long_percent
+        };
+        duration
+            .percent(percent.into())
+            .max(duration + self.repetitions_span())
     }
 }
 

@@ -56,10 +56,13 @@ impl Engine {
         };
         let is_here = session.binding == Some(binding);
         match session.state {
+            State::Asleep { .. } | State::Awake { .. } if is_here => {}
             State::Asleep { .. } | State::Awake { .. } => {
-                if !is_here {
-                    self.rebind(now, key, binding);
+                if !session.rule.allows_place(&binding) {
+                    // D-31: a move must pass what a CONNECT from there would have to.
+                    return self.turn_away(now, binding, key, octets);
                 }
+                self.rebind(now, key, binding);
             }
             State::Active if is_here => {}
             // D-31: an active node does not move by a ping, and a lost one must connect.
@@ -67,12 +70,10 @@ impl Engine {
                 return self.answer_stranger(now, binding, octets);
             }
         }
+        self.heard(now, key);
         let Some(session) = self.slots.get_mut(key) else {
             return;
         };
-        session.last_connect = None;
-        session.unresponsive = false;
-        session.restart_supervision(now, &self.settings);
         if session.state == State::Active {
             // It says that it has woken up, so it has slept without our knowing: a CONNECT that
             // came late, say, has undone its DISCONNECT. It will not hear what follows PINGRESP.
@@ -85,9 +86,13 @@ impl Engine {
         self.reschedule(key);
     }
 
-    /// Follows a sleeping node to its new place (D-31); a session that was bound there ends.
+    /// Follows a sleeping node to its new place (D-31). A node that listens there is lost by
+    /// that; one that sleeps has lost its place only, for addresses are given anew while nodes
+    /// sleep, and it says where it is when it wakes.
     fn rebind(&mut self, now: Instant, key: SessionKey, binding: Binding) {
-        if let Some(former) = self.slots.by_binding(&binding) {
+        if let Some(former) = self.slots.by_binding(&binding)
+            && self.slots.get(former).is_some_and(Session::listens)
+        {
             self.lose(now, former);
         }
         self.slots.bind(key, binding);

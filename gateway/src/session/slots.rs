@@ -1,14 +1,14 @@
 //! Sessions by key, by client id and by binding, and the timers that belong to them.
 
-use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use shared::time::Instant;
 use slab::Slab;
 
-use super::port::Binding;
+use super::port::{Binding, LinkId};
 use super::state::Session;
+use super::status::WatchKey;
 
 /// The place of a session; used again after the session has gone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -77,12 +77,16 @@ impl Slots {
         }
     }
 
-    /// Returns the keys of all sessions, in a stable order.
-    pub(super) fn keys(&self) -> Vec<SessionKey> {
+    /// Returns all sessions, in a stable order.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (SessionKey, &Session)> {
         self.sessions
             .iter()
-            .map(|(index, _)| SessionKey(index as u32))
-            .collect()
+            .map(|(index, session)| (SessionKey(index as u32), session))
+    }
+
+    /// Returns the keys of all sessions, in a stable order.
+    pub(super) fn keys(&self) -> Vec<SessionKey> {
+        self.iter().map(|(key, _)| key).collect()
     }
 }
 
@@ -95,27 +99,51 @@ pub(super) enum TimerOwner {
     Handshake(Binding),
     /// The topic filters that wait for retained messages.
     Retained,
+    /// A link: its ADVERTISEs, and its silence.
+    Link(LinkId),
+    /// An outage of the upstream.
+    Outage,
+    /// A node that must be heard now and then.
+    Watch(WatchKey),
 }
 
-/// The deadlines, earliest first. A deadline that moves later costs nothing: the owner is
-/// asked again when the early one fires.
+/// The deadlines, earliest first, at most one for each owner: the owner keeps when its own is
+/// armed. A deadline that moves later costs nothing, for the owner is asked again when the early
+/// one fires; one that moves earlier takes the place of the late one.
 #[derive(Debug, Default)]
-pub(super) struct Timers(BinaryHeap<Reverse<(Instant, TimerOwner)>>);
+pub(super) struct Timers(BTreeSet<(Instant, TimerOwner)>);
 
 impl Timers {
-    pub(super) fn push(&mut self, at: Instant, owner: TimerOwner) {
-        self.0.push(Reverse((at, owner)));
+    /// Makes the owner's timer fire at `at` or before; `armed` is when it is armed already.
+    pub(super) fn arm(&mut self, armed: &mut Option<Instant>, at: Instant, owner: TimerOwner) {
+        if armed.is_some_and(|armed| armed <= at) {
+            return;
+        }
+        self.disarm(armed, owner);
+        self.0.insert((at, owner));
+        *armed = Some(at);
+    }
+
+    pub(super) fn disarm(&mut self, armed: &mut Option<Instant>, owner: TimerOwner) {
+        if let Some(at) = armed.take() {
+            self.0.remove(&(at, owner));
+        }
     }
 
     pub(super) fn next(&self) -> Option<Instant> {
-        self.0.peek().map(|Reverse((at, _))| *at)
+        self.0.first().map(|(at, _)| *at)
     }
 
-    /// Takes the next timer that is due.
-    pub(super) fn pop_due(&mut self, now: Instant) -> Option<(Instant, TimerOwner)> {
+    /// Takes the next timer that is due; its owner is no longer armed.
+    pub(super) fn pop_due(&mut self, now: Instant) -> Option<TimerOwner> {
         if self.next()? > now {
             return None;
         }
-        self.0.pop().map(|Reverse(entry)| entry)
+        self.0.pop_first().map(|(_, owner)| owner)
+    }
+
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
     }
 }

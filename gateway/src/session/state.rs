@@ -23,7 +23,8 @@ use shared::wire::{MsgId, Publish, QoS, ReturnCode, SubAck, TopicId, TopicRef};
 use super::letter::Letter;
 use super::mailbox::Mailbox;
 use super::policy::NodeRule;
-use super::port::{Binding, PublicationId};
+use super::port::{Binding, Publication, PublicationId};
+use super::quota::Meter;
 use super::settings::{LinkSettings, Settings};
 use super::topic_table::{Room, Standing, TopicTable};
 
@@ -39,7 +40,7 @@ pub(super) struct Session {
     pub(super) keep_alive_s: u16,
     /// When the node counts as lost; while GONE, when the session is forgotten.
     pub(super) deadline: Instant,
-    /// The earliest timer that is pending for the session.
+    /// When the session's timer is armed; it may be not at all while its link carries nothing.
     pub(super) timer: Option<Instant>,
     pub(super) last_connect: Option<ConnectSeen>,
     pub(super) will: Option<Will>,
@@ -49,6 +50,9 @@ pub(super) struct Session {
     /// The last answer to a SUBSCRIBE, repeated when the node repeats its request.
     pub(super) last_suback: Option<SubAck>,
     pub(super) uplinks: Vec<Uplink>,
+    /// What counts towards the node's quota.
+    pub(super) meter: Meter,
+    pub(super) told: Told,
     /// QoS 2 publications from the node that were answered by PUBREC.
     pub(super) received: Vec<Received>,
     pub(super) mailbox: Mailbox,
@@ -99,13 +103,33 @@ pub(super) struct ConnectSeen {
     pub(super) will: bool,
 }
 
-/// What is published when the node is lost.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// What is published when the node is lost. The two parts come on their own and in any order
+/// [MQTT-SN 1.2 §6.4]; one without the other is no will.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Will {
+    pub(super) target: Option<WillTopic>,
+    pub(super) message: Option<Bytes>,
+}
+
+/// Where and how a will is published.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct WillTopic {
     pub(super) topic: Arc<str>,
-    pub(super) payload: Bytes,
     pub(super) qos: QoS,
     pub(super) retain: bool,
+}
+
+impl Will {
+    /// Returns the will as it is published; `None` while a part of it is missing.
+    pub(super) fn publication(&self) -> Option<Publication> {
+        let WillTopic { topic, qos, retain } = self.target.as_ref()?;
+        Some(Publication {
+            topic: Arc::clone(topic),
+            payload: self.message.clone()?,
+            qos: *qos,
+            retain: *retain,
+        })
+    }
 }
 
 /// One subscription of a node.
@@ -137,6 +161,36 @@ pub(super) struct Uplink {
     pub(super) topic_id: TopicId,
     pub(super) dup: bool,
     pub(super) digest: u64,
+    /// Whether the node has used the message id for something else since, and so does not wait
+    /// for the answer any more.
+    pub(super) superseded: bool,
+}
+
+/// When a node was last told that its publications at QoS 0 are refused, by code.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Told {
+    congestion: Option<Instant>,
+    not_supported: Option<Instant>,
+}
+
+impl Told {
+    /// The time between two refusals with the same code.
+    const INTERVAL: Duration = Duration::from_secs(60);
+
+    /// Returns whether the node is to be told a code now (A.19 row 14, D-42). An unknown topic
+    /// id is told every time, for the node can mend that (D-45).
+    pub(super) fn may_tell(&mut self, now: Instant, code: ReturnCode) -> bool {
+        let last = match code {
+            ReturnCode::Congestion => &mut self.congestion,
+            ReturnCode::NotSupported => &mut self.not_supported,
+            _ => return true,
+        };
+        let due = last.is_none_or(|last| now.since(last) >= Self::INTERVAL);
+        if due {
+            *last = Some(now);
+        }
+        due
+    }
 }
 
 /// A publication that the broker has taken: at QoS 2, and at QoS 1 where repetitions are to be
@@ -154,17 +208,17 @@ pub(super) struct Received {
 }
 
 impl Received {
-    /// Returns whether a PUBLISH is this one again: it has the same message id and, after
-    /// PUBREL has freed that, one of the two was a repetition and both say the same.
+    /// Returns whether a PUBLISH is this one again: it has the same message id, says the same
+    /// and, after PUBREL has freed the id, one of the two was a repetition. A node that begins
+    /// its message ids anew when it restarts has something else to say under an old one.
     pub(super) fn is_repeated_by(&self, now: Instant, publish: &Publish<'_>, digest: u64) -> bool {
         // At QoS 1 only PUBLISH with DUP = 1 can be a repetition (D-39): nodes that use one
         // message id for everything must lose nothing.
         let repeats = publish.dup || (self.dup && self.qos == QoS::ExactlyOnce);
         self.msg_id == publish.msg_id
             && self.qos == publish.qos
-            && self
-                .released
-                .is_none_or(|until| repeats && self.digest == digest && now <= until)
+            && self.digest == digest
+            && self.released.is_none_or(|until| repeats && now <= until)
     }
 }
 
@@ -212,6 +266,8 @@ impl Session {
             pending_subscribes: Vec::new(),
             last_suback: None,
             uplinks: Vec::new(),
+            meter: Meter::default(),
+            told: Told::default(),
             received: Vec::new(),
             mailbox: Mailbox::default(),
             in_flight: None,
@@ -242,7 +298,13 @@ impl Session {
             }
         };
         let link = self.link(settings);
-        self.deadline = now + supervision_limit(duration_s, link, settings.idle_max);
+        let limit = if duration_s == 0 {
+            // D-13
+            settings.idle_max
+        } else {
+            link.tolerated(Duration::from_secs(u64::from(duration_s)))
+        };
+        self.deadline = now + limit + self.rule.grace;
     }
 
     pub(super) fn link<'s>(&self, settings: &'s Settings) -> &'s LinkSettings {
@@ -362,20 +424,6 @@ fn next_msg_id(id: MsgId) -> MsgId {
     }
 }
 
-/// Returns how long a node may be silent [MQTT-SN 1.2 §7.2] D-17: half as long again up to a
-/// minute and a tenth above, but never less than its retransmissions take.
-fn supervision_limit(duration_s: u16, link: &LinkSettings, idle_max: Duration) -> Duration {
-    if duration_s == 0 {
-        // D-13
-        return idle_max;
-    }
-    let duration = Duration::from_secs(u64::from(duration_s));
-    let tolerance = if duration_s <= 60 { 150 } else { 110 };
-    duration
-        .percent(tolerance)
-        .max(duration + link.repetitions_span())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -396,18 +444,5 @@ mod tests {
     fn a_node_with_nothing_waiting_costs_less_than_a_kibibyte() {
         let session = Session::new("a".into(), Instant::ZERO, MsgId(1));
         assert!(size_of_val(&session) <= 900, "{}", size_of_val(&session));
-    }
-
-    #[test]
-    fn d17_supervision_has_tolerance_and_room_for_retries() {
-        let link = LinkSettings {
-            t_retry: Duration::from_secs(1),
-            ..LinkSettings::default()
-        };
-        let limit = |s| supervision_limit(s, &link, Duration::from_secs(86_400)).as_millis();
-        assert_eq!(limit(60), 90_000);
-        assert_eq!(limit(100), 110_000);
-        assert_eq!(limit(2), 5_000);
-        assert_eq!(limit(0), 86_400_000);
     }
 }

@@ -9,6 +9,8 @@ use shared::wire::{
 };
 
 use super::engine::Engine;
+use super::output::DropReason;
+use super::policy::NodeRule;
 use super::port::{Refusal, UpstreamRequest};
 use super::slots::SessionKey;
 use super::state::{PendingSubscribe, Subscription};
@@ -18,22 +20,27 @@ use super::uplink::short_name;
 /// that gave an earlier one up is not refused for it.
 const PENDING_MAX: usize = 4;
 
+/// How a node names what it asks for.
+#[derive(Clone, Copy, Debug)]
+enum Asked {
+    /// By its exact name, and is given an id for it.
+    Exact,
+    /// By a filter with wildcards.
+    Wildcards,
+    /// By a pre-defined id or a short name.
+    Id(TopicRef),
+}
+
 impl Engine {
     pub(super) fn subscribe(&mut self, now: Instant, key: SessionKey, subscribe: &Subscribe<'_>) {
         if self.is_repeated_subscribe(key, subscribe) {
             return;
         }
-        let (filter, topic) = match self.filter_of(key, &subscribe.topic) {
-            Ok(named) => named,
+        let (filter, topic, qos) = match self.permitted_filter(now, key, subscribe) {
+            Ok(permitted) => permitted,
             Err(code) => return self.refuse_subscribe(key, subscribe.msg_id, code),
         };
-        if subscribe.qos == QoS::MinusOne {
-            return self.refuse_subscribe(key, subscribe.msg_id, ReturnCode::NotSupported);
-        }
-        if self.upstream_out(now) || !self.may_subscribe(key, &filter) {
-            return self.refuse_subscribe(key, subscribe.msg_id, ReturnCode::Congestion);
-        }
-        let wanted = self.tree.ask(&filter, key, subscribe.qos);
+        let wanted = self.tree.ask(&filter, key, qos);
         let expires = now + self.patience(key);
         let Some(session) = self.slots.get_mut(key) else {
             return;
@@ -42,11 +49,11 @@ impl Engine {
         session.pending_subscribes.push(PendingSubscribe {
             msg_id: subscribe.msg_id,
             filter: Arc::clone(&filter),
-            qos: subscribe.qos,
+            qos,
             topic,
             expires,
         });
-        self.wish_retained(now, key, &filter, subscribe.qos);
+        self.wish_retained(now, key, &filter, qos);
         self.subscribing
             .entry(Arc::clone(&filter))
             .or_default()
@@ -55,6 +62,58 @@ impl Engine {
             filter,
             qos: wanted,
         });
+    }
+
+    /// Returns what a node asks for, as it may have it: the filter, how it names the topic, and
+    /// the quality of service; the code of the refusal where it may not.
+    fn permitted_filter(
+        &mut self,
+        now: Instant,
+        key: SessionKey,
+        subscribe: &Subscribe<'_>,
+    ) -> Result<(Arc<str>, Option<TopicRef>, QoS), ReturnCode> {
+        let (filter, naming) = self.filter_of(&subscribe.topic)?;
+        if subscribe.qos == QoS::MinusOne {
+            return Err(ReturnCode::NotSupported);
+        }
+        let rule = self.slots.get(key).map(|session| Arc::clone(&session.rule));
+        let rule = rule.ok_or(ReturnCode::Congestion)?;
+        if let Err(reason) = self.may_subscribe(key, &rule, &filter, naming) {
+            self.refused(key, reason, filter.len());
+            return Err(ReturnCode::NotSupported);
+        }
+        if self.upstream_out(now) || !self.has_subscription_room(key, &filter) {
+            return Err(ReturnCode::Congestion);
+        }
+        let topic = match naming {
+            Asked::Wildcards => None,
+            Asked::Id(topic) => Some(topic),
+            Asked::Exact => Some(self.give_id(key, &filter)?),
+        };
+        Ok((filter, topic, subscribe.qos.min(rule.granted_max())))
+    }
+
+    /// Checks a filter against the node's rule (D-43), and against what its client stack can be
+    /// sent: without REGISTER the only ids it learns are those of SUBACK (A.20).
+    fn may_subscribe(
+        &self,
+        key: SessionKey,
+        rule: &NodeRule,
+        filter: &str,
+        naming: Asked,
+    ) -> Result<(), DropReason> {
+        let profile = &rule.profile;
+        let must_register = match naming {
+            Asked::Exact => false,
+            Asked::Wildcards => true,
+            Asked::Id(_) => !profile.takes_other_ids,
+        };
+        if must_register && !profile.takes_register {
+            return Err(DropReason::Profile);
+        }
+        let session = self.slots.get(key);
+        let allowed = session.is_some_and(|session| rule.may_subscribe(&session.client_id, filter));
+        allowed.then_some(()).ok_or(DropReason::NotAuthorised)
     }
 
     /// Recognises a repetition: answered again, or answered once the broker has (A.10).
@@ -83,54 +142,45 @@ impl Engine {
 
     /// Returns the filter a node means and how it names the topic; the code of the refusal
     /// where it is none.
-    fn filter_of(
-        &mut self,
-        key: SessionKey,
-        topic: &TopicFilter<'_>,
-    ) -> Result<(Arc<str>, Option<TopicRef>), ReturnCode> {
+    fn filter_of(&self, topic: &TopicFilter<'_>) -> Result<(Arc<str>, Asked), ReturnCode> {
         match *topic {
             TopicFilter::Predefined(id) => {
                 // A.19, row 12
-                let name = self
-                    .settings
-                    .predefined
-                    .get(&id)
-                    .ok_or(ReturnCode::InvalidTopicId)?;
-                Ok((Arc::clone(name), Some(TopicRef::Predefined(id))))
+                let name = self.settings.predefined.get(&id);
+                let name = name.ok_or(ReturnCode::InvalidTopicId)?;
+                Ok((Arc::clone(name), Asked::Id(TopicRef::Predefined(id))))
             }
             TopicFilter::Short(name) => {
                 // A.5: wildcards make no sense in a short name.
                 let filter = short_name(name).ok_or(ReturnCode::NotSupported)?;
-                Ok((filter.into(), Some(TopicRef::Short(name))))
+                Ok((filter.into(), Asked::Id(TopicRef::Short(name))))
             }
-            TopicFilter::Name(name) => self.named_filter(key, name),
+            TopicFilter::Name(name) => {
+                let filter = Filter::from_bytes(name).map_err(|_| ReturnCode::NotSupported)?;
+                if filter.share_name().is_some() {
+                    // One upstream session for all nodes has nothing to share a subscription
+                    // with.
+                    return Err(ReturnCode::NotSupported);
+                }
+                let naming = if filter.has_wildcard() {
+                    Asked::Wildcards
+                } else {
+                    Asked::Exact
+                };
+                Ok((filter.as_str().into(), naming))
+            }
         }
     }
 
-    fn named_filter(
-        &mut self,
-        key: SessionKey,
-        name: &[u8],
-    ) -> Result<(Arc<str>, Option<TopicRef>), ReturnCode> {
-        let filter = std::str::from_utf8(name).map_err(|_| ReturnCode::NotSupported)?;
-        let checked = Filter::new(filter).map_err(|_| ReturnCode::NotSupported)?;
-        if checked.share_name().is_some() {
-            // One upstream session for all nodes has nothing to share a subscription with.
-            return Err(ReturnCode::NotSupported);
-        }
-        if checked.has_wildcard() {
-            return Ok((filter.into(), None));
-        }
+    /// Gives an exact name its id, which the answer tells the node [MQTT-SN 1.2 §6.9].
+    fn give_id(&mut self, key: SessionKey, name: &str) -> Result<TopicRef, ReturnCode> {
         let topics_max = self.settings.topics_max;
         let session = self.slots.get_mut(key).ok_or(ReturnCode::Congestion)?;
-        // [MQTT-SN 1.2 §6.9] An exact name is given its id with the answer.
-        let id = session
-            .register_topic(filter, topics_max)
-            .ok_or(ReturnCode::Congestion)?;
-        Ok((filter.into(), Some(TopicRef::Normal(id))))
+        let id = session.register_topic(name, topics_max);
+        id.map(TopicRef::Normal).ok_or(ReturnCode::Congestion)
     }
 
-    fn may_subscribe(&self, key: SessionKey, filter: &str) -> bool {
+    fn has_subscription_room(&self, key: SessionKey, filter: &str) -> bool {
         let Some(session) = self.slots.get(key) else {
             return false;
         };
@@ -140,7 +190,7 @@ impl Engine {
             && (known || count < self.settings.subscriptions_max)
     }
 
-    fn refuse_subscribe(&mut self, key: SessionKey, msg_id: MsgId, code: ReturnCode) {
+    pub(super) fn refuse_subscribe(&mut self, key: SessionKey, msg_id: MsgId, code: ReturnCode) {
         let Some(session) = self.slots.get_mut(key) else {
             return;
         };
@@ -191,6 +241,14 @@ impl Engine {
             return;
         };
         let pending = session.pending_subscribes.remove(index);
+        if result.is_ok()
+            && let Some(former) = session.former_meaning(&pending)
+        {
+            self.end_subscription(key, &former);
+        }
+        let Some(session) = self.slots.get_mut(key) else {
+            return;
+        };
         let answer = match result {
             Ok(granted) => {
                 let qos = granted.min(pending.qos);
@@ -284,24 +342,44 @@ impl Engine {
         // The filter is looked up, not registered: an unknown one is answered just the same.
         let filter: Option<Arc<str>> = match unsubscribe.topic {
             TopicFilter::Name(name) => std::str::from_utf8(name).ok().map(Into::into),
-            TopicFilter::Predefined(id) => self.settings.predefined.get(&id).cloned(),
+            TopicFilter::Predefined(id) => self.subscribed_as(key, id),
             TopicFilter::Short(name) => short_name(name).map(Into::into),
         };
-        if let Some(filter) = filter
-            && let Some(session) = self.slots.get_mut(key)
-        {
-            session
-                .subscriptions
-                .retain(|subscription| subscription.filter != filter);
-            session
-                .pending_subscribes
-                .retain(|pending| pending.filter != filter);
-            session.last_suback = None;
-            self.stop_waiting(key, &filter);
-            self.forget_wish(key, &filter);
-            self.leave(key, &filter);
+        if let Some(filter) = filter {
+            self.end_subscription(key, &filter);
         }
         self.send(key, &Message::UnsubAck(unsubscribe.msg_id));
+    }
+
+    /// Returns what a node has subscribed to by a pre-defined id; what the id means now where it
+    /// has not, for the settings may have changed since.
+    fn subscribed_as(&self, key: SessionKey, id: TopicId) -> Option<Arc<str>> {
+        let session = self.slots.get(key)?;
+        let named = session
+            .subscriptions
+            .iter()
+            .find(|subscription| subscription.topic == Some(TopicRef::Predefined(id)));
+        let filter = named.map(|subscription| &subscription.filter);
+        filter
+            .or_else(|| self.settings.predefined.get(&id))
+            .cloned()
+    }
+
+    /// Ends a subscription, granted or not yet.
+    pub(super) fn end_subscription(&mut self, key: SessionKey, filter: &Arc<str>) {
+        let Some(session) = self.slots.get_mut(key) else {
+            return;
+        };
+        session
+            .subscriptions
+            .retain(|subscription| subscription.filter != *filter);
+        session
+            .pending_subscribes
+            .retain(|pending| pending.filter != *filter);
+        session.last_suback = None;
+        self.stop_waiting(key, filter);
+        self.forget_wish(key, filter);
+        self.leave(key, filter);
     }
 
     /// Takes a session off a filter; the upstream's subscription goes with the last one.
@@ -330,6 +408,18 @@ impl Engine {
 }
 
 impl super::state::Session {
+    /// Returns what a pre-defined id of a new subscription meant in an older one: under one id a
+    /// node can be sent one topic only.
+    fn former_meaning(&self, pending: &PendingSubscribe) -> Option<Arc<str>> {
+        let id = pending
+            .topic
+            .filter(|topic| matches!(topic, TopicRef::Predefined(_)))?;
+        self.subscriptions
+            .iter()
+            .find(|old| old.topic == Some(id) && old.filter != pending.filter)
+            .map(|old| Arc::clone(&old.filter))
+    }
+
     /// Keeps a granted subscription and returns the topic id of its answer (D-15).
     fn add_subscription(&mut self, pending: &PendingSubscribe, qos: QoS) -> TopicId {
         if let Some(TopicRef::Normal(id)) = pending.topic {

@@ -122,6 +122,15 @@ impl TopicTable {
         }
     }
 
+    /// Forgets what the node did not want: it may have changed its mind.
+    pub(super) fn unsuppress_all(&mut self) {
+        for entry in &mut self.entries {
+            if entry.standing == Standing::Suppressed {
+                entry.standing = Standing::Unconfirmed;
+            }
+        }
+    }
+
     /// Notes that an id was used towards the node.
     pub(super) fn touch(&mut self, id: TopicId) {
         if self.uses == u32::MAX {

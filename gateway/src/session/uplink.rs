@@ -12,6 +12,7 @@ use shared::wire::{
 
 use super::engine::Engine;
 use super::output::DropReason;
+use super::permission::Refused;
 use super::port::{Publication, PublicationId, Refusal};
 use super::slots::SessionKey;
 use super::state::{Received, Session, Uplink};
@@ -28,6 +29,12 @@ impl Engine {
         let (topic_id, return_code) = match valid_name(register.topic_name) {
             // [MQTT-SN 1.2 §6.5] D-07
             None => (TopicId::NONE, ReturnCode::NotSupported),
+            // D-43
+            Some(name) if !session.may_register(name) => {
+                let octets = name.len();
+                self.refused(key, DropReason::NotAuthorised, octets);
+                (TopicId::NONE, ReturnCode::NotSupported)
+            }
             Some(name) => match session.register_topic(name, topics_max) {
                 Some(id) => {
                     session.confirm_topic(id);
@@ -44,39 +51,29 @@ impl Engine {
         self.send(key, &Message::RegAck(ack));
     }
 
-    /// Takes a publication of a connected node, at QoS 0, 1 or 2.
+    /// Takes a publication of a connected node, at any QoS.
     pub(super) fn publish(&mut self, now: Instant, key: SessionKey, publish: &Publish<'_>) {
-        if publish.qos == QoS::AtMostOnce {
-            if let Err(code) = self.publish_unacknowledged(key, publish) {
-                self.answer_publish(key, publish.topic, publish.msg_id, code);
-            }
-            return;
+        if matches!(publish.qos, QoS::AtMostOnce | QoS::MinusOne) {
+            return self.publish_unacknowledged(now, key, publish);
         }
         if publish.msg_id == MsgId::NONE {
             // A.19, row 10: without an id there is nothing to acknowledge.
-            return self.refuse(key, DropReason::NoMsgId, publish, None);
+            return self.refused(key, DropReason::NoMsgId, publish.payload.len());
         }
         let digest = digest(publish);
         if self.is_repeated_publish(now, key, publish, digest) {
             return;
         }
-        let topic = match self.resolve(key, publish.topic) {
-            Ok(topic) => topic,
-            Err(code) => return self.answer_publish(key, publish.topic, publish.msg_id, code),
+        let taken = self
+            .named(key, publish)
+            .and_then(|named| self.permitted(now, key, publish.qos, named));
+        let (topic, payload) = match taken {
+            Ok(taken) => taken,
+            Err(refused) => return self.refuse(key, refused, publish),
         };
-        if self.upstream_out(now) {
-            // D-36, D-42
-            let code = Some(ReturnCode::Congestion);
-            return self.refuse(key, DropReason::UpstreamFull, publish, code);
-        }
-        if !self.has_window(key) {
-            // D-40
-            let code = Some(ReturnCode::Congestion);
-            return self.refuse(key, DropReason::Window, publish, code);
-        }
         let publication = Publication {
             topic,
-            payload: Bytes::copy_from_slice(publish.payload),
+            payload: Bytes::copy_from_slice(payload),
             qos: publish.qos,
             retain: publish.retain,
         };
@@ -84,31 +81,34 @@ impl Engine {
         let Some(session) = self.slots.get_mut(key) else {
             return;
         };
-        session.uplinks.push(Uplink {
+        session.add_uplink(Uplink {
             id,
             qos: publish.qos,
             msg_id: publish.msg_id,
             topic_id: publish.topic.topic_id(),
             dup: publish.dup,
             digest,
+            superseded: false,
         });
     }
 
-    /// Hands a publication of a connected node up at QoS 0; the code of the refusal where its
-    /// topic is not known.
-    pub(super) fn publish_unacknowledged(
-        &mut self,
-        key: SessionKey,
-        publish: &Publish<'_>,
-    ) -> Result<(), ReturnCode> {
+    /// Takes a publication of a connected node at QoS 0, or at QoS −1, which counts as QoS 0 of
+    /// that node (D-34) and is not answered even so. The message id means nothing (A.19, row 9).
+    fn publish_unacknowledged(&mut self, now: Instant, key: SessionKey, publish: &Publish<'_>) {
+        let taken = self
+            .named(key, publish)
+            .and_then(|named| self.permitted(now, key, QoS::AtMostOnce, named));
+        let (topic, payload) = match taken {
+            Ok(taken) => taken,
+            Err(refused) => return self.refuse_unacknowledged(now, key, refused, publish),
+        };
         let publication = Publication {
-            topic: self.resolve(key, publish.topic)?,
-            payload: Bytes::copy_from_slice(publish.payload),
+            topic,
+            payload: Bytes::copy_from_slice(payload),
             qos: QoS::AtMostOnce,
             retain: publish.retain,
         };
         self.out.publish(publication, None);
-        Ok(())
     }
 
     /// Recognises a repetition: one that waits for the broker will be answered (D-39), one at
@@ -128,7 +128,7 @@ impl Engine {
         let waits = session
             .uplinks
             .iter()
-            .any(|uplink| uplink.msg_id == publish.msg_id);
+            .any(|uplink| uplink.is_repeated_by(publish, digest));
         let received = session
             .received
             .iter()
@@ -144,54 +144,35 @@ impl Engine {
         waits || received
     }
 
-    fn has_window(&self, key: SessionKey) -> bool {
-        self.slots
-            .get(key)
-            .is_some_and(|session| session.uplinks.len() < self.settings.publish_window)
-    }
-
-    /// Returns the topic name that a node means, or the code of the refusal.
-    fn resolve(&mut self, key: SessionKey, topic: TopicRef) -> Result<Arc<str>, ReturnCode> {
-        match topic {
-            TopicRef::Normal(id) => {
-                let session = self.slots.get_mut(key).ok_or(ReturnCode::InvalidTopicId)?;
-                // [MQTT-SN 1.2 §6.6] D-45
-                session
-                    .topics
-                    .resolve(id)
-                    .cloned()
-                    .ok_or(ReturnCode::InvalidTopicId)
-            }
-            TopicRef::Predefined(id) => self
-                .settings
-                .predefined
-                .get(&id)
-                .cloned()
-                .ok_or(ReturnCode::InvalidTopicId),
-            TopicRef::Short(name) => short_name(name)
-                .map(Into::into)
-                .ok_or(ReturnCode::NotSupported),
-        }
-    }
-
-    fn refuse(
+    /// Returns the topic name and the payload that a node means.
+    fn named<'p>(
         &mut self,
         key: SessionKey,
-        reason: DropReason,
-        publish: &Publish<'_>,
-        code: Option<ReturnCode>,
-    ) {
-        let session = self.slots.get(key);
-        let binding = session.and_then(|session| session.binding);
-        let client_id = session.map(|session| Arc::clone(&session.client_id));
-        self.out
-            .dropped(binding, client_id.as_ref(), reason, publish.payload.len());
-        if let Some(code) = code {
-            self.answer_publish(key, publish.topic, publish.msg_id, code);
-        }
+        publish: &Publish<'p>,
+    ) -> Result<(Arc<str>, &'p [u8]), Refused> {
+        let topic = match publish.topic {
+            TopicRef::Normal(id) => {
+                let session = self.slots.get_mut(key);
+                let topic = session.and_then(|session| session.topics.resolve(id).cloned());
+                if topic.is_none()
+                    && let Some(named) = self.long_name(publish)
+                {
+                    return Ok(named);
+                }
+                topic
+            }
+            TopicRef::Predefined(id) => self.settings.predefined.get(&id).cloned(),
+            TopicRef::Short(name) => {
+                let name = short_name(name).ok_or(Refused::NOT_A_NAME)?;
+                return Ok((name.into(), publish.payload));
+            }
+        };
+        // [MQTT-SN 1.2 §6.6] D-45
+        let topic = topic.ok_or(Refused::UNKNOWN_ID)?;
+        Ok((topic, publish.payload))
     }
 
-    fn answer_publish(
+    pub(super) fn answer_publish(
         &mut self,
         key: SessionKey,
         topic: TopicRef,
@@ -223,6 +204,9 @@ impl Engine {
             return;
         };
         let uplink = session.uplinks.remove(index);
+        if uplink.superseded {
+            return;
+        }
         let return_code = match result {
             Ok(()) => ReturnCode::Accepted,
             Err(Refusal::Busy) => ReturnCode::Congestion,
@@ -274,7 +258,35 @@ impl Engine {
     }
 }
 
+impl Uplink {
+    /// Returns whether a PUBLISH is this one again, and not something else under its message id,
+    /// as from a node that has restarted (D-39).
+    fn is_repeated_by(&self, publish: &Publish<'_>, digest: u64) -> bool {
+        self.msg_id == publish.msg_id && self.digest == digest && !self.superseded
+    }
+}
+
 impl Session {
+    /// Returns whether the node has a use for the id of a name: it may publish to it, or is sent
+    /// what is published there. The id gives no right by itself.
+    fn may_register(&self, name: &str) -> bool {
+        self.rule.may_publish(&self.client_id, name)
+            || self
+                .subscriptions
+                .iter()
+                .any(|subscription| shared::topics::matches(&subscription.filter, name))
+    }
+
+    /// Notes a publication that waits for the broker. What waits under its message id goes on
+    /// counting, but its answer would be taken for this one's.
+    fn add_uplink(&mut self, uplink: Uplink) {
+        let former = self.uplinks.iter_mut();
+        for former in former.filter(|former| former.msg_id == uplink.msg_id) {
+            former.superseded = true;
+        }
+        self.uplinks.push(uplink);
+    }
+
     /// Keeps a publication in mind, instead of an older one with its id, or of the oldest
     /// one: that was released, or never will be, for the node has lost its memory since.
     fn keep_received(&mut self, received: Received) {

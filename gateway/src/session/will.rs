@@ -9,9 +9,13 @@ use shared::wire::{ConnAck, Message, QoS, ReturnCode, WillTarget};
 use super::connect::{Request, WillChange};
 use super::engine::Engine;
 use super::output::DropReason;
+use super::policy::NodeRule;
 use super::port::Binding;
+use super::port::LinkId;
+use super::settings::WillMode;
 use super::slots::{SessionKey, TimerOwner};
-use super::state::Will;
+use super::state::{Will, WillTopic};
+use super::uplink::valid_name;
 
 /// The most will handshakes under way at once; a further CONNECT is answered with code 01.
 pub(super) const HANDSHAKES_MAX: usize = 1024;
@@ -19,45 +23,61 @@ pub(super) const HANDSHAKES_MAX: usize = 1024;
 /// A CONNECT that waits for its will. No session is touched before the will is complete (D-11).
 #[derive(Debug)]
 pub(super) struct Handshake {
-    client_id: Arc<str>,
-    clean: bool,
-    duration_s: u16,
+    pub(super) request: Request,
     /// The will topic, once it is there.
-    target: Option<Target>,
+    target: Option<WillTopic>,
     tries: u8,
     retry_at: Instant,
-}
-
-#[derive(Debug)]
-struct Target {
-    topic: Arc<str>,
-    qos: QoS,
-    retain: bool,
+    timer: Option<Instant>,
 }
 
 impl Engine {
     pub(super) fn ask_for_will(&mut self, now: Instant, binding: Binding, request: Request) {
         let retry_at = now + self.settings.link(binding.link).t_retry;
         if let Some(pending) = self.handshakes.get_mut(&binding)
-            && pending.client_id == request.client_id
-            && pending.clean == request.clean
-            && pending.duration_s == request.duration_s
+            && pending.request.client_id == request.client_id
+            && pending.request.clean == request.clean
+            && pending.request.duration_s == request.duration_s
         {
             // [MQTT-SN 1.2 §6.3] D-10
             self.out.stats.repeats += 1;
         } else {
+            self.drop_handshake(binding);
             let handshake = Handshake {
-                client_id: request.client_id,
-                clean: request.clean,
-                duration_s: request.duration_s,
+                request,
                 target: None,
                 tries: 0,
                 retry_at,
+                timer: None,
             };
             self.handshakes.insert(binding, handshake);
-            self.timers.push(retry_at, TimerOwner::Handshake(binding));
+            self.arm_handshake(binding);
         }
         self.request_will(&binding);
+    }
+
+    fn arm_handshake(&mut self, binding: Binding) {
+        if let Some(handshake) = self.handshakes.get_mut(&binding) {
+            let at = handshake.retry_at;
+            self.timers
+                .arm(&mut handshake.timer, at, TimerOwner::Handshake(binding));
+        }
+    }
+
+    pub(super) fn drop_handshake(&mut self, binding: Binding) -> Option<Handshake> {
+        let mut handshake = self.handshakes.remove(&binding)?;
+        self.timers
+            .disarm(&mut handshake.timer, TimerOwner::Handshake(binding));
+        Some(handshake)
+    }
+
+    /// Goes on with the handshakes on a link that is back.
+    pub(super) fn resume_handshakes(&mut self, link: LinkId) {
+        let on_link = |binding: &&Binding| binding.link == link;
+        let bindings: Vec<_> = self.handshakes.keys().filter(on_link).copied().collect();
+        for binding in bindings {
+            self.arm_handshake(binding);
+        }
     }
 
     /// Sends the request that the handshake waits for an answer to.
@@ -69,7 +89,8 @@ impl Engine {
             None => Message::WillTopicReq,
             Some(_) => Message::WillMsgReq,
         };
-        self.out.transmit(binding, &message);
+        let priority = handshake.request.rule.priority;
+        self.out.transmit_as(priority, binding, &message);
     }
 
     pub(super) fn handshake_timeout(&mut self, now: Instant, binding: Binding) {
@@ -77,13 +98,16 @@ impl Engine {
             let link = self.settings.link(binding.link);
             (link.t_retry, link.n_retry)
         };
+        let carries = self.links.carries(binding.link);
         let Some(handshake) = self.handshakes.get_mut(&binding) else {
             return;
         };
-        if handshake.retry_at > now {
-            let at = handshake.retry_at;
-            self.timers.push(at, TimerOwner::Handshake(binding));
+        handshake.timer = None;
+        if !carries {
             return;
+        }
+        if handshake.retry_at > now {
+            return self.arm_handshake(binding);
         }
         if handshake.tries >= n_retry {
             // [MQTT-SN 1.2 §6.3] D-11
@@ -92,8 +116,7 @@ impl Engine {
         }
         handshake.tries += 1;
         handshake.retry_at = now + t_retry;
-        self.timers
-            .push(handshake.retry_at, TimerOwner::Handshake(binding));
+        self.arm_handshake(binding);
         self.out.stats.retransmissions += 1;
         self.request_will(&binding);
     }
@@ -105,6 +128,7 @@ impl Engine {
         target: Option<WillTarget<'_>>,
         octets: usize,
     ) {
+        self.heard_in_handshake(now, &binding);
         let Some(handshake) = self.handshakes.get_mut(&binding) else {
             return self.late_will(now, binding, octets);
         };
@@ -112,16 +136,17 @@ impl Engine {
             // [MQTT-SN 1.2 §6.3] An empty WILLTOPIC deletes the will and ends the handshake.
             return self.finish_handshake(now, binding, |_| WillChange::Delete);
         };
-        let Some(topic) = will_topic_name(&target) else {
-            self.handshakes.remove(&binding);
-            self.answer_connect(&binding, ReturnCode::NotSupported);
-            return;
-        };
-        handshake.target = Some(Target {
-            topic,
-            qos: target.qos,
-            retain: target.retain,
-        });
+        let Request {
+            client_id, rule, ..
+        } = &handshake.request;
+        match WillTopic::read(&target, rule, client_id) {
+            Ok(target) => handshake.target = Some(target),
+            Err(reason) => {
+                let client_id = Arc::clone(client_id);
+                self.drop_handshake(binding);
+                return self.refuse_connect(now, binding, Some(&client_id), reason, octets);
+            }
+        }
         handshake.tries = 0;
         handshake.retry_at = now + self.settings.link(binding.link).t_retry;
         self.request_will(&binding);
@@ -134,24 +159,27 @@ impl Engine {
         bytes: &[u8],
         octets: usize,
     ) {
+        self.heard_in_handshake(now, &binding);
         match self.handshakes.get(&binding) {
             Some(Handshake {
                 target: Some(_), ..
             }) => {
-                let payload = Bytes::copy_from_slice(bytes);
+                let message = Some(Bytes::copy_from_slice(bytes));
                 self.finish_handshake(now, binding, |target| {
-                    target.map_or(WillChange::Keep, |Target { topic, qos, retain }| {
-                        WillChange::Set(Will {
-                            topic,
-                            payload,
-                            qos,
-                            retain,
-                        })
-                    })
+                    WillChange::Set(Will { target, message })
                 });
             }
             Some(_) => self.request_will(&binding),
             None => self.late_will(now, binding, octets),
+        }
+    }
+
+    /// Keeps the older session of a node that connects anew from being lost meanwhile.
+    fn heard_in_handshake(&mut self, now: Instant, binding: &Binding) {
+        let handshake = self.handshakes.get(binding);
+        if let Some(client_id) = handshake.map(|handshake| Arc::clone(&handshake.request.client_id))
+        {
+            self.heard_connecting(now, &client_id);
         }
     }
 
@@ -178,77 +206,81 @@ impl Engine {
         &mut self,
         now: Instant,
         binding: Binding,
-        will: impl FnOnce(Option<Target>) -> WillChange,
+        will: impl FnOnce(Option<WillTopic>) -> WillChange,
     ) {
-        let Some(handshake) = self.handshakes.remove(&binding) else {
+        let Some(handshake) = self.drop_handshake(binding) else {
             return;
         };
         let Handshake {
-            client_id,
-            clean,
-            duration_s,
-            target,
-            ..
+            request, target, ..
         } = handshake;
-        let request = Request {
-            client_id,
-            clean,
-            duration_s,
-            will: true,
-        };
         self.open(now, binding, request, will(target));
     }
 
-    /// Changes the will topic of a connected node [MQTT-SN 1.2 §6.4]; the gateway keeps the
-    /// wills itself, so the upstream need not know (design: shared connection).
+    /// Changes the will topic of a node, or deletes the will [MQTT-SN 1.2 §6.4] D-33; the gateway
+    /// keeps the wills itself, so the upstream need not know (design: shared connection).
     pub(super) fn will_topic_update(&mut self, key: SessionKey, target: Option<WillTarget<'_>>) {
-        let Some(session) = self.slots.get_mut(key) else {
+        let Some(session) = self.slots.get(key) else {
             return;
         };
-        let return_code = match target {
-            None => {
-                session.will = None;
+        let octets = target.map_or(0, |target| target.topic.len());
+        let target = target.map(|t| WillTopic::read(&t, &session.rule, &session.client_id));
+        let return_code = match (self.settings.wills, target.transpose()) {
+            (WillMode::Off, _) => ReturnCode::NotSupported,
+            (WillMode::Gateway, Err(reason)) => {
+                self.refused(key, reason, octets);
+                ReturnCode::NotSupported
+            }
+            (WillMode::Gateway, Ok(None)) => {
+                self.change_will(key, |will| *will = None);
                 ReturnCode::Accepted
             }
-            Some(target) => match will_topic_name(&target) {
-                Some(topic) => {
-                    let payload = session
-                        .will
-                        .take()
-                        .map_or_else(Bytes::new, |will| will.payload);
-                    let WillTarget { qos, retain, .. } = target;
-                    session.will = Some(Will {
-                        topic,
-                        payload,
-                        qos,
-                        retain,
-                    });
-                    ReturnCode::Accepted
-                }
-                None => ReturnCode::NotSupported,
-            },
+            (WillMode::Gateway, Ok(target)) => {
+                self.change_will(key, |will| will.get_or_insert_default().target = target);
+                ReturnCode::Accepted
+            }
         };
         self.send(key, &Message::WillTopicResp(ConnAck { return_code }));
     }
 
-    /// Changes the will message of a connected node; refused where there is no will to change.
+    /// Changes the will message of a node, also where its topic is still to come: the two are
+    /// independent of each other [MQTT-SN 1.2 §6.4] D-33.
     pub(super) fn will_message_update(&mut self, key: SessionKey, bytes: &[u8]) {
-        let Some(session) = self.slots.get_mut(key) else {
-            return;
-        };
-        let return_code = match &mut session.will {
-            Some(will) => {
-                will.payload = Bytes::copy_from_slice(bytes);
+        let return_code = match self.settings.wills {
+            WillMode::Off => ReturnCode::NotSupported,
+            WillMode::Gateway => {
+                let message = Bytes::copy_from_slice(bytes);
+                self.change_will(key, |will| {
+                    will.get_or_insert_default().message = Some(message);
+                });
                 ReturnCode::Accepted
             }
-            None => ReturnCode::NotSupported,
         };
         self.send(key, &Message::WillMsgResp(ConnAck { return_code }));
     }
+
+    fn change_will(&mut self, key: SessionKey, change: impl FnOnce(&mut Option<Will>)) {
+        if let Some(session) = self.slots.get_mut(key) {
+            change(&mut session.will);
+        }
+    }
 }
 
-fn will_topic_name(target: &WillTarget<'_>) -> Option<Arc<str>> {
-    let name = std::str::from_utf8(target.topic).ok()?;
-    let acceptable = shared::topics::TopicName::new(name).is_ok() && target.qos != QoS::MinusOne;
-    acceptable.then(|| name.into())
+impl WillTopic {
+    /// Reads where a will goes, by the rule of its node: a topic that it may not publish to is
+    /// refused (D-43), a quality of service above its highest one is lowered, for a node shall
+    /// not be kept out by that.
+    fn read(target: &WillTarget<'_>, rule: &NodeRule, client_id: &str) -> Result<Self, DropReason> {
+        let topic = valid_name(target.topic)
+            .filter(|_| target.qos != QoS::MinusOne)
+            .ok_or(DropReason::UnacceptableConnect)?;
+        if !rule.may_publish(client_id, topic) {
+            return Err(DropReason::NotAuthorised);
+        }
+        Ok(Self {
+            topic: topic.into(),
+            qos: target.qos.min(rule.qos_max),
+            retain: target.retain,
+        })
+    }
 }

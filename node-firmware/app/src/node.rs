@@ -282,7 +282,7 @@ where
         let stats = &mut self.stats;
         match seen {
             // Lost again already, it will be told of the next connection.
-            Seen::Connected => drop(self.client.sleep(self.settings.sleep_s)),
+            Seen::Connected => drop(self.client.sleep(u32::from(self.settings.sleep_s))),
             Seen::Published => stats.published = stats.published.wrapping_add(1),
             Seen::Refused => stats.refused = stats.refused.wrapping_add(1),
             Seen::GatewayLost => stats.gateway_losses = stats.gateway_losses.wrapping_add(1),

@@ -2,16 +2,15 @@
 
 use core::fmt;
 
+use crate::octets::Octets;
+
 /// The address of a gateway on the node's link, 0 to 18 octets that only the driver can read.
 ///
 /// A point-to-point radio uses the empty address, UDP the address and port as octets (6 or
 /// 18). An address learnt from another node's GWINFO has no port (D-05): 4 or 16 octets, to
 /// which the driver adds the link's usual port.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct GatewayAddr {
-    len: u8,
-    octets: [u8; Self::LEN_MAX],
-}
+pub struct GatewayAddr(Octets<{ Self::LEN_MAX }>);
 
 /// One datagram to send; its octets are at the front of the buffer given to
 /// [`poll_transmit`](super::Client::poll_transmit).
@@ -41,26 +40,18 @@ impl GatewayAddr {
     pub const LEN_MAX: usize = 18;
 
     /// The address of the one gateway of a link that has no addresses.
-    pub const POINT_TO_POINT: Self = Self {
-        len: 0,
-        octets: [0; Self::LEN_MAX],
-    };
+    pub const POINT_TO_POINT: Self = Self(Octets::EMPTY);
 
     /// Creates an address, or returns `None` where `octets` has more than [`Self::LEN_MAX`].
     #[must_use]
     pub fn new(octets: &[u8]) -> Option<Self> {
-        let mut kept = [0; Self::LEN_MAX];
-        kept.get_mut(..octets.len())?.copy_from_slice(octets);
-        Some(Self {
-            len: u8::try_from(octets.len()).ok()?,
-            octets: kept,
-        })
+        Octets::new(octets).map(Self)
     }
 
     /// Returns the octets.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
-        self.octets.get(..usize::from(self.len)).unwrap_or(&[])
+        self.0.as_bytes()
     }
 }
 
@@ -74,20 +65,28 @@ impl GatewayAddr {
         }
     }
 
+    /// Returns whether the port is not known: the address came from another node (D-05).
+    pub(super) const fn lacks_port(&self) -> bool {
+        matches!(self.0.len(), 4 | 16)
+    }
+
+    /// Returns whether both are the address of one gateway: they are the same, or one lacks
+    /// the port only.
+    pub(super) fn is_same_gateway(&self, other: &Self) -> bool {
+        self == other
+            || ((self.lacks_port() || other.lacks_port())
+                && self.without_port() == other.without_port())
+    }
+
     /// Returns whether a datagram from `sender` comes from this address: it is the same, or
-    /// this one came from a GWINFO and lacks the port only.
+    /// this one lacks the port only.
     pub(super) fn is_sender(&self, sender: &Self) -> bool {
-        let port_missing = matches!(self.len, 4 | 16) && self.as_bytes() == sender.without_port();
-        self == sender || port_missing
+        self == sender || (self.lacks_port() && self.is_same_gateway(sender))
     }
 }
 
 impl fmt::Debug for GatewayAddr {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("GatewayAddr(")?;
-        self.as_bytes()
-            .iter()
-            .try_for_each(|octet| write!(f, "{octet:02x}"))?;
-        f.write_str(")")
+        write!(f, "GatewayAddr({})", self.0)
     }
 }

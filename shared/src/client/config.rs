@@ -49,6 +49,35 @@ pub struct Config {
     pub publish_while_asleep: bool,
     /// Wakes in a row without an answer after which the gateway counts as lost.
     pub wakes_until_lost: u8,
+    /// When a sleeping node wakes, and what a wake may cost.
+    pub wake: WakePlan,
+    /// Whether a name that the gateway registers is refused (code 03) where no subscription of
+    /// this node asks for it.
+    ///
+    /// It keeps a small table free of what an earlier life of the node subscribed to. A gateway
+    /// then holds that topic back for the rest of the session (D-37), so subscribe before
+    /// [`connect`](super::Client::connect).
+    pub refuse_unwanted: bool,
+}
+
+/// When a sleeping node wakes to collect what waits, and how much of that it takes at a time.
+///
+/// What a limit leaves at the gateway comes with the next wakes: the node goes back to sleep
+/// without the PINGRESP, and the gateway notices by the missing acknowledgements (D-24). A
+/// gateway that limits the wake itself spares both sides its repetitions, so the node's limits
+/// are best set above the gateway's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WakePlan {
+    /// The earliest time to wake, in hundredths of the sleep, 50 to 90 (digest A.18).
+    pub from_percent: u8,
+    /// The latest, in hundredths of the sleep, up to 90. Between the two it is random, so that
+    /// nodes that fell asleep together do not wake together.
+    pub to_percent: u8,
+    /// The most publications that one wake takes; `None` takes all.
+    pub messages_max: Option<u16>,
+    /// The longest that one wake lasts; `None` lets it last as long as something comes. Above
+    /// the time that PINGREQ and its repetitions take, or it cuts those short, too.
+    pub time_max: Option<Duration>,
 }
 
 /// Looking for gateways by SEARCHGW, GWINFO and ADVERTISE [MQTT-SN 1.2 §6.1].
@@ -108,12 +137,14 @@ pub enum ConfigError {
     Will,
     /// A message that the configuration makes necessary is longer than the MTU.
     Mtu,
-    /// A time of the link's clock is zero.
+    /// A time of the link's clock, or the longest time of a wake, is zero.
     ZeroTime,
-    /// `n_wake`, `n_adv` or `wakes_until_lost` is zero.
+    /// `n_wake`, `n_adv`, `wakes_until_lost` or the messages of a wake are zero.
     ZeroCount,
     /// The jitter exceeds 50 %.
     Jitter,
+    /// The times to wake are not within 50 and 90 % of the sleep, or out of order.
+    Wake,
     /// More than [`GATEWAYS_MAX`] gateways are named.
     Gateways,
 }
@@ -122,7 +153,8 @@ impl Config {
     /// Creates a configuration for the node `client_id` with the defaults and no gateway yet.
     ///
     /// The defaults: keep-alive 300 s, clean = 0, no will, no discovery, MTU 128 octets,
-    /// requests are sent while asleep, 3 wakes without an answer lose the gateway.
+    /// requests are sent while asleep, 3 wakes without an answer lose the gateway, wakes at 80
+    /// to 90 % of the sleep and without limits, every name of the gateway's is taken.
     ///
     /// # Errors
     /// [`ConfigError::ClientId`] where the name is longer than 23 octets.
@@ -138,6 +170,8 @@ impl Config {
             mtu: 128,
             publish_while_asleep: true,
             wakes_until_lost: 3,
+            wake: WakePlan::default(),
+            refuse_unwanted: false,
         })
     }
 
@@ -164,6 +198,7 @@ impl Config {
             return Err(ConfigError::NoGateway);
         }
         self.link.validate()?;
+        self.wake.validate()?;
         if self.wakes_until_lost == 0 {
             return Err(ConfigError::ZeroCount);
         }
@@ -204,6 +239,33 @@ impl Will {
             return Err(ConfigError::Mtu);
         }
         Ok(())
+    }
+}
+
+impl WakePlan {
+    fn validate(&self) -> Result<(), ConfigError> {
+        let in_order = self.from_percent <= self.to_percent;
+        if !in_order || self.from_percent < 50 || self.to_percent > 90 {
+            return Err(ConfigError::Wake);
+        }
+        if self.messages_max == Some(0) {
+            return Err(ConfigError::ZeroCount);
+        }
+        if self.time_max == Some(Duration::ZERO) {
+            return Err(ConfigError::ZeroTime);
+        }
+        Ok(())
+    }
+}
+
+impl Default for WakePlan {
+    fn default() -> Self {
+        Self {
+            from_percent: 80,
+            to_percent: 90,
+            messages_max: None,
+            time_max: None,
+        }
     }
 }
 
@@ -253,9 +315,12 @@ impl fmt::Display for ConfigError {
             Self::NoGateway => "name a gateway or switch discovery on",
             Self::Will => "the will needs a topic without wildcards and a QoS of 0 to 2",
             Self::Mtu => "a message of this configuration is longer than the MTU",
-            Self::ZeroTime => "no time of the link's clock may be zero",
-            Self::ZeroCount => "n_wake, n_adv and wakes_until_lost must not be zero",
+            Self::ZeroTime => "no time of the link's clock or of a wake may be zero",
+            Self::ZeroCount => {
+                "n_wake, n_adv, wakes_until_lost and a wake's messages must not be zero"
+            }
             Self::Jitter => "the jitter must not exceed 50 %",
+            Self::Wake => "the node wakes at 50 to 90 % of its sleep",
             Self::Gateways => "too many gateways are named",
         })
     }

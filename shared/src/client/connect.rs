@@ -2,11 +2,13 @@
 //! [MQTT-SN 1.2 §6.2, §6.3, §6.12, §6.13].
 
 use super::address::Transmit;
+use super::discovery::Sharing;
 use super::error::CommandError;
 use super::event::{Event, Session, WillPart};
 use super::gateways::Gateway;
 use super::state::{Connecting, State};
 use super::stats::bump;
+use super::subscribe::Answered;
 use super::timers::Retry;
 use super::{Client, Config, Will};
 use crate::time::{Duration, Instant};
@@ -63,18 +65,31 @@ impl<const T: usize, const Q: usize, const P: usize> Client<T, Q, P> {
         self.state = State::Connecting(Connecting {
             retry: Retry::new(),
             // The gateway keeps the will of a session that goes on [MQTT-SN 1.2 §6.3].
-            will: self.config.will.is_some() && !(resume && self.will_known),
+            will: (self.config.will.is_some() || self.will_update.owed)
+                && !(resume && self.will_known),
             resume,
             asked: None,
             answer: None,
         });
     }
 
-    /// Leaves sleep by CONNECT: the session goes on [MQTT-SN 1.2 §6.14].
-    pub(super) const fn resume_connection(&mut self) {
-        if let Some(gateway) = self.gateway {
-            self.start_connect(gateway, true);
+    /// Leaves sleep by CONNECT: the session goes on [MQTT-SN 1.2 §6.14], if it is sure that the
+    /// gateway takes the node for a sleeping one. Of an awake one it ends a clean session
+    /// (D-12).
+    pub(super) fn resume_connection(&mut self) {
+        let Some(gateway) = self.gateway else {
+            return;
+        };
+        let goes_on = match &self.state {
+            State::Asleep(sleep) => sleep.confirmed,
+            State::SleepPending(_) => !self.asked_clean,
+            _ => true,
+        };
+        let resume = goes_on && !(self.asked_clean && self.retell);
+        if !resume {
+            self.end_session();
         }
+        self.start_connect(gateway, resume);
     }
 
     pub(super) fn send_connect(&mut self, now: Instant, buf: &mut [u8]) -> Option<Transmit> {
@@ -122,8 +137,7 @@ impl<const T: usize, const Q: usize, const P: usize> Client<T, Q, P> {
 
     pub(super) fn on_connack(&mut self, now: Instant, ack: ConnAck) {
         let State::Connecting(connecting) = &self.state else {
-            bump(&mut self.stats.unexpected);
-            return;
+            return self.on_late_connack(ack);
         };
         if !connecting.retry.is_repeat() {
             // An answer to nothing: CONNECT has not been sent yet.
@@ -142,9 +156,20 @@ impl<const T: usize, const Q: usize, const P: usize> Client<T, Q, P> {
     /// Takes a DISCONNECT by what the node is waiting for: the acknowledgement and "I do not
     /// know you" are the same octets (D-19).
     pub(super) fn on_disconnect(&mut self, now: Instant) {
-        match &self.state {
+        match &mut self.state {
             State::Disconnecting(_) => self.switch_off(true),
             State::SleepPending(_) => self.fall_asleep(now, true),
+            // Each repetition of the DISCONNECT before the sleep may be acknowledged yet. If
+            // the gateway does not know the node, it says so again.
+            State::Asleep(sleep) if self.sleep_acks_owed > 0 => {
+                sleep.confirmed = true;
+                self.sleep_acks_owed -= 1;
+                bump(&mut self.stats.unexpected);
+            }
+            State::Awake(_) if self.sleep_acks_owed > 0 => {
+                self.sleep_acks_owed -= 1;
+                bump(&mut self.stats.unexpected);
+            }
             State::Active { .. } | State::Awake(_) => self.reconnect(now),
             State::Asleep(sleep) if sleep.has_spoken => self.reconnect(now),
             // In sleep without having sent anything it is the acknowledgement once more.
@@ -152,10 +177,43 @@ impl<const T: usize, const Q: usize, const P: usize> Client<T, Q, P> {
         }
     }
 
+    /// Takes a CONNACK that nothing waits for: a repetition of the last CONNECT came late, after
+    /// what followed it, and the gateway may have taken it for another connection. It may then
+    /// take a sleeping node for an awake one, and of a clean session it has dropped everything.
+    fn on_late_connack(&mut self, ack: ConnAck) {
+        bump(&mut self.stats.unexpected);
+        if ack.return_code != ReturnCode::Accepted || !self.is_in_session() {
+            return;
+        }
+        bump(&mut self.stats.late_requests);
+        if self.asked_clean {
+            self.restore_session();
+        }
+        match &mut self.state {
+            State::SleepPending(retry) => retry.rearm(),
+            State::Asleep(_) | State::Awake(_) => self.retell = true,
+            _ => {}
+        }
+    }
+
+    /// Tells the gateway again what it may have dropped. A publication in flight goes on as it
+    /// is: begun anew, one at QoS 2 would arrive twice.
+    fn restore_session(&mut self) {
+        self.registering = None;
+        self.subscribing = None;
+        self.topics.forget_session();
+        self.answered = Answered::default();
+        self.seen.renew(false);
+        if self.config.will.is_some() {
+            self.will_update.redo();
+        }
+    }
+
     pub(super) fn send_disconnect(&mut self, now: Instant, buf: &mut [u8]) -> Option<Transmit> {
+        let told_s = self.told_s();
         let (retry, duration_s) = match &mut self.state {
             State::Disconnecting(retry) => (retry, None),
-            State::SleepPending(retry) => (retry, Some(self.told_s)),
+            State::SleepPending(retry) => (retry, Some(told_s)),
             _ => return None,
         };
         if !retry.is_due() {
@@ -165,6 +223,7 @@ impl<const T: usize, const Q: usize, const P: usize> Client<T, Q, P> {
             bump(&mut self.stats.retries.disconnect);
         }
         retry.sent(self.config.link.answer_by(now, &mut self.rng));
+        self.sleep_acks_owed = self.sleep_acks_owed.saturating_add(1);
         let written = Message::Disconnect(Disconnect { duration_s }).emit(buf);
         self.account(now, self.to_gateway()?, written)
     }
@@ -205,7 +264,7 @@ impl<const T: usize, const Q: usize, const P: usize> Client<T, Q, P> {
 
     /// Leaves a gateway that has refused the connection alone for a while.
     fn step_back(&mut self, now: Instant, code: ReturnCode, span: Duration) {
-        let until = now + self.config.link.jittered(span, &mut self.rng);
+        let until = now + self.config.link.at_least(span, &mut self.rng);
         if let Some(gateway) = self.gateway {
             self.gateways.hold(gateway.addr, until);
         }
@@ -220,8 +279,7 @@ impl<const T: usize, const Q: usize, const P: usize> Client<T, Q, P> {
         self.replies.clear();
         self.last_qos0 = None;
         self.will_known = false;
-        self.gw_info_at = None;
-        self.gw_info_due = false;
+        self.sharing = Sharing::Nothing;
         if let Some(slot) = &mut self.slot {
             slot.stale = true;
         }
@@ -229,9 +287,11 @@ impl<const T: usize, const Q: usize, const P: usize> Client<T, Q, P> {
 
     fn enter_active(&mut self, now: Instant, resumed: bool, will_told: bool) {
         if !resumed {
+            self.asked_clean = self.config.clean && self.fresh;
+            self.answered = Answered::default();
             self.topics.forget_session();
             self.holds.clear();
-            self.seen.renew(self.config.clean && self.fresh);
+            self.seen.renew(self.asked_clean);
         }
         if will_told {
             self.will_update.settle();

@@ -3,7 +3,7 @@
 use super::Client;
 use super::address::{Destination, GatewayAddr, Transmit};
 use super::event::Event;
-use super::gateways::{Gateway, Heard};
+use super::gateways::{Gateway, Heard, Source};
 use super::state::State;
 use super::stats::bump;
 use crate::time::{Duration, Instant};
@@ -19,6 +19,34 @@ pub(super) struct Search {
     /// How often SEARCHGW is still to be sent.
     left: u8,
     repeat: bool,
+}
+
+/// What this node tells another one that searches [MQTT-SN 1.2 §6.1].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Sharing {
+    #[default]
+    Nothing,
+    /// GWINFO at this time, unless someone else is faster.
+    Planned { at: Instant, radius: u8 },
+    /// GWINFO now.
+    Due { radius: u8 },
+}
+
+impl Sharing {
+    pub(super) const fn deadline(self) -> Option<Instant> {
+        match self {
+            Self::Planned { at, .. } => Some(at),
+            Self::Nothing | Self::Due { .. } => None,
+        }
+    }
+
+    pub(super) fn expire(&mut self, now: Instant) {
+        if let Self::Planned { at, radius } = *self
+            && at <= now
+        {
+            *self = Self::Due { radius };
+        }
+    }
 }
 
 impl Search {
@@ -88,27 +116,31 @@ impl<const T: usize, const Q: usize, const P: usize> Client<T, Q, P> {
         now + link.jittered(link.back_off(self.rounds), &mut self.rng)
     }
 
+    /// Keeps the gateway until `n_adv` advertisements were missed, and half a period longer
+    /// for the last of them to come late [MQTT-SN 1.2 §6.1].
     pub(super) fn on_advertise(&mut self, now: Instant, from: GatewayAddr, heard: Advertise) {
         let period = Duration::from_secs(u64::from(heard.duration_s).max(1));
-        let missed = u64::from(self.config.link.n_adv);
+        let missed = period.saturating_mul(u64::from(self.config.link.n_adv));
         let gateway = Gateway {
             gw_id: Some(heard.gw_id),
             addr: from,
         };
-        self.hear(now, gateway, now + period.saturating_mul(missed));
+        let expires = now + missed + period.percent(50);
+        self.hear(now, gateway, Source::Advertise, expires);
     }
 
     pub(super) fn on_gw_info(&mut self, now: Instant, from: GatewayAddr, info: GwInfo<'_>) {
         // Someone has answered already [MQTT-SN 1.2 §6.1].
-        self.gw_info_at = None;
-        let addr = match info.bare_addr() {
-            [] => Some(from),
-            octets => GatewayAddr::new(octets),
+        self.sharing = Sharing::Nothing;
+        // Only nodes send an address (D-05).
+        let (source, addr) = match info.bare_addr() {
+            [] => (Source::GwInfo, Some(from)),
+            octets => (Source::Hearsay, GatewayAddr::new(octets)),
         };
         match addr {
             Some(addr) => {
                 let gw_id = Some(info.gw_id);
-                self.hear(now, Gateway { gw_id, addr }, now + GW_INFO_LIFETIME);
+                self.hear(now, Gateway { gw_id, addr }, source, now + GW_INFO_LIFETIME);
             }
             None => bump(&mut self.stats.bad.field),
         }
@@ -119,24 +151,28 @@ impl<const T: usize, const Q: usize, const P: usize> Client<T, Q, P> {
             bump(&mut self.stats.unexpected);
             return;
         };
-        if let State::Searching(own) = &mut self.state {
+        match &mut self.state {
             // Someone asks the same: its answer is ours too [MQTT-SN 1.2 §6.1].
-            if !own.repeat && search.radius == discovery.radius {
+            State::Searching(own) if !own.repeat && search.radius == discovery.radius => {
                 own.sent(now, self.config.link.jittered(own.gap, &mut self.rng));
             }
-        } else if discovery.answer_others && self.is_in_session() && self.gw_info_at.is_none() {
-            let delay = self.rng.duration_below(self.config.link.t_gw_info);
-            self.gw_info_at = Some(now + delay + TICK);
-            self.gw_info_due = false;
+            State::Active { .. } if discovery.answer_others => self.plan_gw_info(now, search),
+            _ => {}
         }
     }
 
-    pub(super) const fn expire_gw_info(&mut self, now: Instant) {
-        if let Some(at) = self.gw_info_at
-            && at.as_millis() <= now.as_millis()
-        {
-            self.gw_info_at = None;
-            self.gw_info_due = true;
+    /// Plans to tell of the gateway this node is connected to, where that can be told: its id
+    /// is known, and it has an address. Without one, GWINFO would name this node.
+    fn plan_gw_info(&mut self, now: Instant, search: SearchGw) {
+        let tellable = self
+            .gateway
+            .is_some_and(|own| own.gw_id.is_some() && own.addr != GatewayAddr::POINT_TO_POINT);
+        if tellable && self.sharing == Sharing::Nothing {
+            let delay = self.rng.duration_below(self.config.link.t_gw_info);
+            self.sharing = Sharing::Planned {
+                at: now + delay + TICK,
+                radius: search.radius,
+            };
         }
     }
 
@@ -156,12 +192,12 @@ impl<const T: usize, const Q: usize, const P: usize> Client<T, Q, P> {
         self.account(now, Destination::Broadcast { radius }, written)
     }
 
-    /// Tells another node of the gateway this one is connected to.
+    /// Tells another node, as far as it asked, of the gateway this one is connected to.
     pub(super) fn send_gw_info(&mut self, now: Instant, buf: &mut [u8]) -> Option<Transmit> {
-        if !core::mem::take(&mut self.gw_info_due) {
+        let Sharing::Due { radius } = self.sharing else {
             return None;
-        }
-        let radius = self.config.discovery?.radius;
+        };
+        self.sharing = Sharing::Nothing;
         let gateway = self.gateway?;
         let info = GwInfo {
             gw_id: gateway.gw_id?,
@@ -171,10 +207,12 @@ impl<const T: usize, const Q: usize, const P: usize> Client<T, Q, P> {
         self.account(now, Destination::Broadcast { radius }, written)
     }
 
-    fn hear(&mut self, now: Instant, gateway: Gateway, expires: Instant) {
+    fn hear(&mut self, now: Instant, gateway: Gateway, source: Source, expires: Instant) {
         let add = self.config.discovery.is_some();
-        let heard = self.gateways.hear(gateway, Some(expires), add);
-        if let Some(own) = self.gateway.as_mut().filter(|own| own.addr == gateway.addr) {
+        let heard = self.gateways.hear(now, gateway, source, expires, add);
+        if let Some(own) = &mut self.gateway
+            && own.addr.is_same_gateway(&gateway.addr)
+        {
             own.gw_id = gateway.gw_id;
         }
         match heard {

@@ -100,6 +100,9 @@ pub enum Event<'a> {
     },
     /// A wake is over: the gateway has nothing more, the node may power down again.
     WakeFinished,
+    /// A wake has reached a limit of [`WakePlan`](super::WakePlan): the gateway keeps the rest,
+    /// the node may power down again.
+    WakeCut,
     /// A wake had no answer; the node may power down until the next try.
     WakeFailed {
         /// How many in a row.

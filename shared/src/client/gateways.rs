@@ -23,10 +23,23 @@ struct Known {
     gateway: Gateway,
     /// When it drops out of the list unless heard again; a configured one never does.
     expires: Option<Instant>,
+    /// Whether it advertises itself, so that its own period says how long to keep it.
+    advertises: bool,
     /// Until when it has asked to be left alone.
     held_until: Option<Instant>,
     /// Whether it has not answered in this round.
     failed: bool,
+}
+
+/// How a gateway was heard of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Source {
+    /// By its ADVERTISE.
+    Advertise,
+    /// By its own GWINFO.
+    GwInfo,
+    /// By the GWINFO of another node.
+    Hearsay,
 }
 
 /// What hearing of a gateway has changed.
@@ -50,6 +63,7 @@ impl Gateways {
                         addr: *addr,
                     },
                     expires: None,
+                    advertises: false,
                     held_until: None,
                     failed: false,
                 })
@@ -65,6 +79,11 @@ impl Gateways {
             .find(|known| preferred == Some(known.gateway.addr))
             .or(first)
             .map(|known| known.gateway)
+    }
+
+    pub(super) fn iter(&self, now: Instant) -> impl Iterator<Item = Gateway> {
+        let kept = self.0.iter().filter(move |known| !known.has_expired(now));
+        kept.map(|known| known.gateway)
     }
 
     pub(super) fn first(&self) -> Option<Gateway> {
@@ -104,41 +123,43 @@ impl Gateways {
     }
 
     pub(super) fn purge(&mut self, now: Instant) {
-        self.0
-            .retain(|known| known.expires.is_none_or(|expires| expires > now));
+        self.0.retain(|known| !known.has_expired(now));
     }
 
-    pub(super) fn hear(&mut self, gateway: Gateway, expires: Option<Instant>, add: bool) -> Heard {
+    /// Takes note of a gateway that was heard of, and keeps it until `expires`. A new one is
+    /// only kept where `add` says so.
+    pub(super) fn hear(
+        &mut self,
+        now: Instant,
+        heard: Gateway,
+        source: Source,
+        expires: Instant,
+        add: bool,
+    ) -> Heard {
         if let Some(known) = self
             .0
             .iter_mut()
-            .find(|known| known.gateway.addr == gateway.addr)
+            .find(|known| known.gateway.addr.is_same_gateway(&heard.addr))
         {
-            known.gateway.gw_id = gateway.gw_id;
-            if known.expires.is_some() {
-                known.expires = expires;
-            }
-            let revived = core::mem::take(&mut known.failed);
-            return if revived {
-                Heard::Revived
-            } else {
-                Heard::Again
-            };
+            return known.hear(now, heard, source, expires);
         }
         if !add {
             return Heard::Again;
         }
+        if self.0.is_full() {
+            // One that fell silent and was only heard of gives way to one that speaks.
+            self.0.retain(|known| {
+                let gone = known.failed || known.has_expired(now);
+                !(gone && known.expires.is_some())
+            });
+        }
         let known = Known {
-            gateway,
-            expires,
+            gateway: heard,
+            expires: Some(expires),
+            advertises: source == Source::Advertise,
             held_until: None,
             failed: false,
         };
-        if self.0.is_full() {
-            // A silent gateway that was only heard of gives way to one that speaks.
-            self.0
-                .retain(|known| !(known.failed && known.expires.is_some()));
-        }
         self.0.push(known).map_or(Heard::NoRoom, |()| Heard::New)
     }
 
@@ -150,7 +171,32 @@ impl Gateways {
 }
 
 impl Known {
+    /// What another node says of a gateway does not overrule what this one found out: that it
+    /// was silent, and when it advertised itself.
+    fn hear(&mut self, now: Instant, heard: Gateway, source: Source, expires: Instant) -> Heard {
+        self.gateway.gw_id = heard.gw_id;
+        if self.has_expired(now) || source == Source::Advertise || !self.advertises {
+            self.expires = self.expires.and(Some(expires));
+        }
+        if source == Source::Hearsay {
+            return Heard::Again;
+        }
+        self.advertises |= source == Source::Advertise;
+        if self.gateway.addr.lacks_port() {
+            self.gateway.addr = heard.addr;
+        }
+        if core::mem::take(&mut self.failed) {
+            Heard::Revived
+        } else {
+            Heard::Again
+        }
+    }
+
+    fn has_expired(&self, now: Instant) -> bool {
+        self.expires.is_some_and(|expires| expires <= now)
+    }
+
     fn is_usable(&self, now: Instant) -> bool {
-        !self.failed && self.held_until.is_none_or(|until| until <= now)
+        !self.failed && !self.has_expired(now) && self.held_until.is_none_or(|until| until <= now)
     }
 }

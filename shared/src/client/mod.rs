@@ -103,7 +103,7 @@
 //! # Memory
 //!
 //! Fixed by the type. A `Client<8, 4, 64>`, eight topics, four publications of 64 octets, is
-//! about 2.5 KiB (a test holds it to that on a 64-bit host; a 32-bit node needs a little less).
+//! about 2.6 KiB (a test holds it to that on a 64-bit host; a 32-bit node needs a little less).
 //!
 //! # What to read first
 //!
@@ -134,7 +134,7 @@ mod will;
 pub use address::{Destination, GatewayAddr, Transmit};
 pub use config::{
     Config, ConfigError, Discovery, GATEWAYS_MAX, LinkClock, TOPIC_NAME_LEN_MAX,
-    WILL_MESSAGE_LEN_MAX, Will,
+    WILL_MESSAGE_LEN_MAX, WakePlan, Will,
 };
 pub use error::{CommandError, PublishError};
 pub use event::{Event, Received, RequestClass, Session, Token, Topic, WillPart};
@@ -146,13 +146,14 @@ use heapless::{Deque, Vec};
 use crate::rng::Rng;
 use crate::time::Instant;
 use crate::wire::MsgId;
+use discovery::Sharing;
 use gateways::{Gateway, Gateways};
 use output::{EVENTS_MAX, Pending, REPLIES_MAX, Reply};
 use publish::{LastQoS0, Publication, Publishing};
 use receive::{Seen, Slot};
 use register::Registering;
 use state::State;
-use subscribe::Subscribing;
+use subscribe::{Answered, Subscribing};
 use timers::Holds;
 use topics::Topics;
 use will::WillUpdate;
@@ -176,14 +177,19 @@ pub struct Client<const TOPICS: usize, const QUEUE: usize, const PAYLOAD: usize>
     /// Whether the gateway has the will.
     will_known: bool,
     /// How long the application wants the node to sleep, in seconds.
-    sleep_goal_s: Option<u16>,
-    /// How long the gateway was told it would, in seconds.
-    told_s: u16,
+    sleep_goal_s: Option<u32>,
+    /// How long it does, in seconds; the gateway was told of that, as far as it can be told.
+    sleep_s: u32,
+    /// Whether the gateway is to be told of the sleep again.
+    retell: bool,
+    /// How often the gateway may acknowledge the sleep yet, once for each repetition.
+    sleep_acks_owed: u8,
+    /// Whether the session began with clean = 1.
+    asked_clean: bool,
     failed_wakes: u8,
     last_sent: Instant,
     last_heard: Instant,
-    gw_info_at: Option<Instant>,
-    gw_info_due: bool,
+    sharing: Sharing,
 
     topics: Topics<TOPICS>,
     last_msg_id: MsgId,
@@ -191,6 +197,7 @@ pub struct Client<const TOPICS: usize, const QUEUE: usize, const PAYLOAD: usize>
     holds: Holds,
     registering: Option<Registering>,
     subscribing: Option<Subscribing>,
+    answered: Answered,
     will_update: WillUpdate,
     queue: Vec<Publication<PAYLOAD>, QUEUE, u8>,
     publishing: Option<Publishing>,
@@ -228,17 +235,20 @@ impl<const TOPICS: usize, const QUEUE: usize, const PAYLOAD: usize> Client<TOPIC
             fresh: false,
             will_known: false,
             sleep_goal_s: None,
-            told_s: 0,
+            sleep_s: 0,
+            retell: false,
+            sleep_acks_owed: 0,
+            asked_clean: false,
             failed_wakes: 0,
             last_sent: Instant::ZERO,
             last_heard: Instant::ZERO,
-            gw_info_at: None,
-            gw_info_due: false,
+            sharing: Sharing::Nothing,
             topics: Topics::default(),
             next_token: 0,
             holds: Holds::default(),
             registering: None,
             subscribing: None,
+            answered: Answered::default(),
             will_update: WillUpdate::default(),
             queue: Vec::new(),
             publishing: None,
@@ -261,6 +271,14 @@ impl<const TOPICS: usize, const QUEUE: usize, const PAYLOAD: usize> Client<TOPIC
     #[must_use]
     pub const fn config(&self) -> &Config {
         &self.config
+    }
+
+    /// Returns the gateways that are known at `now`, with their ids where those are: the ones
+    /// of the configuration, then the others as they were heard of [MQTT-SN 1.2 §6.1].
+    pub fn known_gateways(&self, now: Instant) -> impl Iterator<Item = (Option<u8>, GatewayAddr)> {
+        self.gateways
+            .iter(now)
+            .map(|gateway| (gateway.gw_id, gateway.addr))
     }
 
     /// Returns the address of the gateway of this connection, or of the last one.

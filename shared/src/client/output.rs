@@ -59,7 +59,7 @@ impl<const T: usize, const Q: usize, const P: usize> Client<T, Q, P> {
     /// Answers go first, then what keeps the connection, then requests. A shorter `buf` loses
     /// the message, and counts that.
     pub fn poll_transmit(&mut self, now: Instant, buf: &mut [u8]) -> Option<Transmit> {
-        self.settle();
+        self.settle(now);
         self.send_reply(now, buf)
             .or_else(|| self.send_search(now, buf))
             .or_else(|| self.send_gw_info(now, buf))

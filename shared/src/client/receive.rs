@@ -79,6 +79,11 @@ impl Seen {
         !self.0.is_full()
     }
 
+    /// Returns whether PUBREL is still to come for one of this session.
+    pub(super) fn awaits_release(&self) -> bool {
+        self.0.iter().any(|seen| !seen.released && !seen.old)
+    }
+
     fn insert(&mut self, publish: &Publish<'_>) {
         // The caller has asked for room.
         let _ = self.0.push(SeenId {
@@ -215,6 +220,7 @@ impl<const T: usize, const Q: usize, const P: usize> Client<T, Q, P> {
             taken: false,
             stale: false,
         });
+        self.charge_wake();
         self.push_event(Pending::Received);
     }
 

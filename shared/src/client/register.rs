@@ -64,6 +64,7 @@ impl<const T: usize, const Q: usize, const P: usize> Client<T, Q, P> {
                 || events.iter().any(|it| it.index() == Some(index))
         })?;
         if placed.evicted {
+            self.answered.forget(placed.index);
             bump(&mut self.stats.topics_evicted);
         }
         Ok(placed.index)
@@ -155,6 +156,10 @@ impl<const T: usize, const Q: usize, const P: usize> Client<T, Q, P> {
 
     /// Stores a name and its id; a known name gets the new id (digest A.13, A.18).
     fn learn_name(&mut self, name: &str, id: TopicId) -> ReturnCode {
+        if self.config.refuse_unwanted && !self.topics.wants(name) {
+            bump(&mut self.stats.names_unwanted);
+            return ReturnCode::NotSupported;
+        }
         match self.place_topic(Topic::Name(name), false) {
             Ok(index) => {
                 self.topics.bind(index, id);

@@ -3,7 +3,7 @@
 use super::Client;
 use super::discovery::Search;
 use super::event::WillPart;
-use super::sleep::Sleep;
+use super::sleep::{Sleep, Wake};
 use super::timers::Retry;
 use crate::time::Instant;
 
@@ -42,7 +42,7 @@ pub(super) enum State {
     Disconnecting(Retry),
     SleepPending(Retry),
     Asleep(Sleep),
-    Awake(Retry),
+    Awake(Wake),
     BackingOff {
         until: Instant,
     },
@@ -154,12 +154,13 @@ impl<const T: usize, const Q: usize, const P: usize> Client<T, Q, P> {
     }
 
     /// Takes the changes of state that need no input but are possible now.
-    pub(super) fn settle(&mut self) {
+    pub(super) fn settle(&mut self, now: Instant) {
         match &self.state {
             State::Active { ping: None } if self.sleep_goal_s.is_some() && !self.has_work() => {
                 self.begin_sleep();
             }
-            State::Asleep(_) => self.settle_asleep(),
+            State::Asleep(_) => self.settle_asleep(now),
+            State::Awake(_) => self.settle_awake(now),
             _ => {}
         }
     }

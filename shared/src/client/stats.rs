@@ -39,6 +39,13 @@ pub struct ClientStats {
     pub gateways_dropped: u32,
     /// Messages lost because the buffer given to `poll_transmit` was below the MTU.
     pub buffer_short: u32,
+    /// Wakes that ended at a limit, before the gateway had nothing more.
+    pub wakes_cut: u32,
+    /// Names refused because no subscription asks for them.
+    pub names_unwanted: u32,
+    /// Requests of this node that reached the gateway late, after what followed them, as far
+    /// as their answers tell.
+    pub late_requests: u32,
     /// Times the gateway was lost.
     pub gateway_losses: u32,
 }

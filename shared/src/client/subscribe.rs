@@ -8,8 +8,9 @@ use super::event::{RequestClass, Topic};
 use super::output::TopicEvent;
 use super::stats::bump;
 use super::timers::Retry;
-use super::topics::{Subscription, is_name, is_subscribable};
+use super::topics::{Subscription, is_subscribable};
 use crate::time::Instant;
+use crate::topics::Filter;
 use crate::wire::{Message, MsgId, QoS, ReturnCode, SubAck, Subscribe, TopicFilter, Unsubscribe};
 
 /// A SUBSCRIBE or UNSUBSCRIBE in flight.
@@ -20,6 +21,22 @@ pub(super) struct Subscribing {
     /// The QoS asked for; `None` unsubscribes.
     qos: Option<QoS>,
     pub(super) retry: Retry,
+}
+
+/// The last requests that were answered, to know a late copy of one by its answer.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Answered {
+    subscribe: Option<(MsgId, u8)>,
+    unsubscribe: Option<(MsgId, u8)>,
+}
+
+impl Answered {
+    /// Forgets a topic whose place in the table another one takes.
+    pub(super) fn forget(&mut self, index: u8) {
+        for request in [&mut self.subscribe, &mut self.unsubscribe] {
+            *request = request.filter(|(_, of)| *of != index);
+        }
+    }
 }
 
 impl<const T: usize, const Q: usize, const P: usize> Client<T, Q, P> {
@@ -99,9 +116,9 @@ impl<const T: usize, const Q: usize, const P: usize> Client<T, Q, P> {
             .subscribing
             .take_if(|request| request.qos.is_some() && request.msg_id == ack.msg_id)
         else {
-            bump(&mut self.stats.unexpected);
-            return;
+            return self.on_late_suback(ack);
         };
+        self.answered.subscribe = Some((ack.msg_id, index));
         match ack.return_code {
             ReturnCode::Accepted => self.grant(index, qos, ack),
             ReturnCode::Congestion => self.hold(RequestClass::Subscribe, now),
@@ -117,11 +134,47 @@ impl<const T: usize, const Q: usize, const P: usize> Client<T, Q, P> {
             .subscribing
             .take_if(|request| request.qos.is_none() && request.msg_id == msg_id)
         else {
-            bump(&mut self.stats.unexpected);
-            return;
+            return self.on_late_unsuback(msg_id);
         };
+        self.answered.unsubscribe = Some((msg_id, index));
         self.end_subscription(index, Some(Subscription::Leaving));
         self.tell_of(index, TopicEvent::Unsubscribed);
+    }
+
+    /// Takes the answer to a SUBSCRIBE that was answered before. Where the node has left the
+    /// topic since, the copy has undone that.
+    fn on_late_suback(&mut self, ack: SubAck) {
+        bump(&mut self.stats.unexpected);
+        let index = self.answered.subscribe.filter(|(id, _)| *id == ack.msg_id);
+        if let Some((_, index)) = index
+            && ack.return_code == ReturnCode::Accepted
+            && let Some(entry) = self.topics.get_mut(index)
+            && entry.subscription == Subscription::None
+        {
+            entry.subscription = Subscription::Leaving;
+            bump(&mut self.stats.late_requests);
+        }
+    }
+
+    /// Takes the answer to an UNSUBSCRIBE that was answered before. Where the node has
+    /// subscribed again since, the copy has undone that.
+    fn on_late_unsuback(&mut self, msg_id: MsgId) {
+        bump(&mut self.stats.unexpected);
+        let Some((_, index)) = self.answered.unsubscribe.filter(|(id, _)| *id == msg_id) else {
+            return;
+        };
+        let Some(entry) = self.topics.get_mut(index) else {
+            return;
+        };
+        match entry.subscription {
+            Subscription::Granted(qos) => entry.subscription = Subscription::Wanted(qos),
+            // The one under way may be the one that was undone.
+            Subscription::Wanted(_) => {
+                self.subscribing.take_if(|request| request.index == index);
+            }
+            Subscription::None | Subscription::Leaving => return,
+        }
+        bump(&mut self.stats.late_requests);
     }
 
     fn begin_subscription(&mut self) {
@@ -150,8 +203,9 @@ impl<const T: usize, const Q: usize, const P: usize> Client<T, Q, P> {
         {
             entry.subscription = Subscription::Granted(qos);
         }
-        // Only an exact name gets its id here; for a wildcard the field says nothing (D-15).
-        let exact = is_name(entry.name());
+        // Only an exact name gets its id here; for a wildcard and a shared filter the field says
+        // nothing (D-15).
+        let exact = Filter::new(entry.name()).is_ok_and(|filter| filter.exact_name().is_some());
         if exact && ack.topic_id.is_assignable() {
             self.topics.bind(index, ack.topic_id);
         }

@@ -142,6 +142,12 @@ impl LinkClock {
         now + self.jittered(self.t_retry, rng)
     }
 
+    /// Returns a rest that the gateway asked for: never shorter than `span`
+    /// [MQTT-SN 1.2 §6.6, §7.2].
+    pub(super) fn at_least(&self, span: Duration, rng: &mut Rng) -> Duration {
+        span + rng.duration_below(span.percent(u64::from(self.jitter_percent)))
+    }
+
     pub(super) fn jittered(&self, span: Duration, rng: &mut Rng) -> Duration {
         rng.jitter(span, u64::from(self.jitter_percent))
             .max(Duration::from_millis(1))
@@ -152,7 +158,7 @@ impl<const T: usize, const Q: usize, const P: usize> Client<T, Q, P> {
     /// Does what is due at `now`; call it at [`poll_timeout`](Self::poll_timeout).
     pub fn handle_timeout(&mut self, now: Instant) {
         self.holds.release(now);
-        self.expire_gw_info(now);
+        self.sharing.expire(now);
         if self.expire_requests(now) {
             self.lose_gateway(now);
         }
@@ -175,17 +181,14 @@ impl<const T: usize, const Q: usize, const P: usize> Client<T, Q, P> {
             .filter_map(Retry::deadline)
             .chain(self.state_deadline())
             .chain(self.holds.deadline())
-            .chain(self.gw_info_at)
+            .chain(self.sharing.deadline())
             .min()
     }
 
     /// Lets a kind of request rest for T_WAIT after code 01 [MQTT-SN 1.2 §6.5, §6.6].
     pub(super) fn hold(&mut self, class: RequestClass, now: Instant) {
-        let until = now
-            + self
-                .config
-                .link
-                .jittered(self.config.link.t_wait, &mut self.rng);
+        let link = &self.config.link;
+        let until = now + link.at_least(link.t_wait, &mut self.rng);
         self.holds.hold(class, until);
         self.tell(Event::Held { class, until });
     }
@@ -206,8 +209,8 @@ impl<const T: usize, const Q: usize, const P: usize> Client<T, Q, P> {
             State::Connecting(connecting) => connecting.retry.deadline(),
             State::Active { ping: Some(retry) }
             | State::Disconnecting(retry)
-            | State::SleepPending(retry)
-            | State::Awake(retry) => retry.deadline(),
+            | State::SleepPending(retry) => retry.deadline(),
+            State::Awake(wake) => wake.deadline(),
             State::Active { ping: None } => self.ping_at(),
             State::Asleep(sleep) => sleep.deadline(),
             State::BackingOff { until } => Some(*until),
@@ -266,8 +269,10 @@ impl<const T: usize, const Q: usize, const P: usize> Client<T, Q, P> {
                 }
             }
             State::Asleep(sleep) => sleep.expire(now),
-            State::Awake(retry) => {
-                if retry.expire(now, self.config.link.n_wake) == Expiry::Spent {
+            State::Awake(wake) => {
+                if wake.is_over(now) {
+                    self.cut_wake(now);
+                } else if wake.retry.expire(now, self.config.link.n_wake) == Expiry::Spent {
                     self.fail_wake(now);
                 }
             }

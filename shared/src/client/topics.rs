@@ -5,7 +5,7 @@ use heapless::{String, Vec};
 use super::TOPIC_NAME_LEN_MAX;
 use super::error::CommandError;
 use super::event::Topic;
-use crate::topics::{Filter, TopicName};
+use crate::topics::{Filter, TopicName, matches};
 use crate::wire::{QoS, ShortName, TopicId};
 
 /// A table of `N` topics; an entry's place never changes, its content may be replaced.
@@ -87,6 +87,17 @@ impl<const N: usize> Topics<N> {
                 Subscription::Wanted(_) | Subscription::Leaving
             )
         })
+    }
+
+    /// Returns whether the node uses `name`, or has a subscription that matches it.
+    pub(super) fn wants(&self, name: &str) -> bool {
+        self.find(Topic::Name(name)).is_some()
+            || self.entries.iter().any(|entry| {
+                !matches!(
+                    entry.subscription,
+                    Subscription::None | Subscription::Leaving
+                ) && matches(entry.name(), name)
+            })
     }
 
     /// Finds `topic` or makes room for it: in a free place, else in that of the topic unused

@@ -19,6 +19,9 @@ pub(super) struct WillUpdate {
     topic_changed: bool,
     message_changed: bool,
     pub(super) in_flight: Option<(WillPart, Retry)>,
+    /// Whether the gateway refused to delete the will, so that the next CONNECT has to ask for
+    /// that.
+    pub(super) owed: bool,
 }
 
 impl WillUpdate {
@@ -36,6 +39,14 @@ impl WillUpdate {
     pub(super) const fn settle(&mut self) {
         self.topic_changed = false;
         self.message_changed = false;
+        self.in_flight = None;
+        self.owed = false;
+    }
+
+    /// Tells the whole will again.
+    pub(super) const fn redo(&mut self) {
+        self.topic_changed = true;
+        self.message_changed = true;
         self.in_flight = None;
     }
 
@@ -141,7 +152,13 @@ impl<const T: usize, const Q: usize, const P: usize> Client<T, Q, P> {
                 }
                 self.hold(RequestClass::Will, now);
             }
-            code => self.tell(Event::WillUpdateFailed { part, code }),
+            code => {
+                // The next CONNECT tells it, even one that resumes the session: by the empty
+                // WILLTOPIC where there is no will any more [MQTT-SN 1.2 §6.3].
+                self.will_known = false;
+                self.will_update.owed |= self.config.will.is_none();
+                self.tell(Event::WillUpdateFailed { part, code });
+            }
         }
     }
 

@@ -92,12 +92,37 @@ impl fmt::Display for Filter<'_> {
 /// Of text that is no filter or no name the answer means nothing, but there is one.
 #[must_use]
 pub fn matches(filter: &str, name: &str) -> bool {
-    let filter = split_share(filter).map_or(filter, |(_, rest)| rest);
+    let filter = proper(filter);
     // [MQTT 3.1.1 §4.7.2]
     if name.starts_with('$') && filter.starts_with(['+', '#']) {
         return false;
     }
     levels_match(filter.as_bytes(), name.as_bytes())
+}
+
+/// Returns whether `allowed` covers `asked`: whether it matches every name that `asked` matches.
+/// Both are filters that were checked before; of shared ones, the filter proper counts.
+///
+/// The answer is exact: where it is no, there is a name that only `asked` matches. Of text that
+/// is no filter the answer means nothing, but there is one.
+#[must_use]
+pub fn covers(allowed: &str, asked: &str) -> bool {
+    let (allowed, asked) = (proper(allowed), proper(asked));
+    // [MQTT 3.1.1 §4.7.2]
+    if asked.starts_with('$') && allowed.starts_with(['+', '#']) {
+        return false;
+    }
+    // A name has one level at least, so at the front `#` asks for no more than `+/#`.
+    let asked = if asked == "#" { "+/#" } else { asked };
+    let (mut allowed, mut asked) = (allowed.split('/'), asked.split('/'));
+    loop {
+        match (allowed.next(), asked.next()) {
+            (Some("#"), _) | (None, None) => return true,
+            (Some("+"), Some(level)) if level != "#" => {}
+            (Some(own), Some(level)) if own == level => {}
+            _ => return false,
+        }
+    }
 }
 
 /// Walks filter and name together, octet by octet: at this length searching for the levels'
@@ -120,6 +145,11 @@ fn levels_match(mut filter: &[u8], mut name: &[u8]) -> bool {
             _ => return false,
         }
     }
+}
+
+/// Returns what a shared filter shares, and any other as it is.
+fn proper(filter: &str) -> &str {
+    split_share(filter).map_or(filter, |(_, rest)| rest)
 }
 
 fn split_share(filter: &str) -> Option<(&str, &str)> {

@@ -2,8 +2,8 @@
 //!
 //! MQTT-SN names topics as MQTT does, so what a valid name is and what a filter matches is
 //! MQTT 3.1.1 §4.7 (with the shared subscriptions of MQTT 5 §4.8.2 recognised).
-//! [`TopicName`] and [`Filter`] hold text that was checked once; [`matches()`] is for text that
-//! was checked before.
+//! [`TopicName`] and [`Filter`] hold text that was checked once; [`matches()`] and [`covers()`] are
+//! for text that was checked before.
 
 mod error;
 mod filter;
@@ -11,7 +11,7 @@ mod name;
 mod predefined;
 
 pub use error::{PredefinedError, TopicError};
-pub use filter::{Filter, matches};
+pub use filter::{Filter, covers, matches};
 pub use name::TopicName;
 pub use predefined::{PredefinedTable, PredefinedTopic};
 

@@ -165,6 +165,51 @@ fn filters_match(#[case] filter: &str, #[case] name: &str, #[case] expected: boo
 }
 
 #[rstest]
+#[case("a/b", "a/b", true)]
+#[case("a/b", "a/c", false)]
+#[case("a/b", "a/+", false)]
+#[case("a/b", "a/b/c", false)]
+#[case("a/b/c", "a/b", false)]
+#[case("a/b", "a/b/#", false)]
+#[case("a/+", "a/b", true)]
+#[case("a/+", "a/", true)]
+#[case("a/+", "a/+", true)]
+#[case("a/+", "a", false)]
+#[case("a/+", "a/#", false)]
+#[case("a/+", "a/b/c", false)]
+#[case("a/#", "a", true)]
+#[case("a/#", "a/b/+/c", true)]
+#[case("a/#", "a/#", true)]
+#[case("a/#", "ab", false)]
+#[case("a/#", "+/b", false)]
+#[case("a/#", "#", false)]
+#[case("a/+/#", "a/#", false)]
+#[case("a/+/#", "a/+", true)]
+#[case("a/+/#", "a/b/#", true)]
+#[case("+/b", "a/b", true)]
+#[case("+/b", "a/+", false)]
+#[case("+/#", "#", true)]
+#[case("#", "+/#", true)]
+#[case("+/+/#", "#", false)]
+#[case("+", "#", false)]
+#[case("#", "#", true)]
+#[case("#", "/", true)]
+#[case("#", "a/b", true)]
+#[case("#", "$SYS", false)]
+#[case("#", "$SYS/#", false)]
+#[case("+/a", "$x/a", false)]
+#[case("$SYS/#", "$SYS/+/a", true)]
+#[case("$SYS/#", "#", false)]
+#[case("a/#", "a/$b", true)]
+#[case("$share/g/a/#", "a/b", true)]
+#[case("a/#", "$share/g/a/b", true)]
+#[case("#", "$share/g/$SYS/a", false)]
+fn filters_cover(#[case] allowed: &str, #[case] asked: &str, #[case] expected: bool) {
+    assert!(Filter::new(allowed).is_ok() && Filter::new(asked).is_ok());
+    assert_eq!(covers(allowed, asked), expected);
+}
+
+#[rstest]
 #[case("a/b", false, None, Some("a/b"))]
 #[case("a/+", true, None, None)]
 #[case("#", true, None, None)]
@@ -255,7 +300,7 @@ proptest! {
 
     #[test]
     fn any_text_is_judged_without_a_panic(filter in ".{0,12}", name in ".{0,12}") {
-        let _ = matches(&filter, &name);
+        let _ = (matches(&filter, &name), covers(&filter, &name));
         let checked = Filter::new(&filter);
         if let (Ok(filter), Ok(name)) = (checked, TopicName::new(&name)) {
             let _ = filter.matches(name);
@@ -275,6 +320,57 @@ proptest! {
             std::str::from_utf8(&octets).is_err()
         );
         let _ = Filter::from_bytes(&octets);
+    }
+}
+
+/// Every name of up to four levels from those that the filters below are made of, and of one
+/// level that is in none of them: enough to tell any two of the filters apart.
+fn names_of_small_filters() -> Vec<String> {
+    const LEVELS: [&str; 5] = ["", "a", "b", "$", "other"];
+    let mut names: Vec<String> = LEVELS.map(String::from).to_vec();
+    let mut longer = names.clone();
+    for _ in 0..3 {
+        longer = longer
+            .iter()
+            .flat_map(|name| LEVELS.map(|level| std::format!("{name}/{level}")))
+            .collect();
+        names.extend_from_slice(&longer);
+    }
+    names.retain(|name| !name.is_empty());
+    names
+}
+
+fn small_filter() -> impl Strategy<Value = String> {
+    let level = prop::sample::select(&["", "a", "b", "$", "+", "+"][..]);
+    (prop::collection::vec(level, 0..4), any::<bool>())
+        .prop_map(|(mut levels, hash)| {
+            if hash {
+                levels.truncate(2);
+                levels.push("#");
+            }
+            levels.join("/")
+        })
+        .prop_filter("a filter is not empty", |filter| !filter.is_empty())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2000))]
+
+    #[test]
+    fn covering_is_matching_whatever_the_other_matches(
+        allowed in small_filter(),
+        asked in small_filter(),
+    ) {
+        let outside = names_of_small_filters()
+            .into_iter()
+            .find(|name| matches(&asked, name) && !matches(&allowed, name));
+        prop_assert_eq!(covers(&allowed, &asked), outside.is_none(), "{:?}", outside);
+    }
+
+    #[test]
+    fn a_filter_covers_itself_and_exactly_the_names_it_matches(filter in filter(), name in name()) {
+        prop_assert!(covers(&filter, &filter));
+        prop_assert_eq!(covers(&filter, &name), matches(&filter, &name));
     }
 }
 

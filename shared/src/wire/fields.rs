@@ -2,6 +2,8 @@
 
 use core::fmt;
 
+use crate::octets::Octets;
+
 /// A 16-bit topic id, normal or pre-defined; 0 and 0xFFFF are reserved [MQTT-SN 1.2 §5.3.11].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TopicId(pub u16);
@@ -159,10 +161,7 @@ impl fmt::Display for ReturnCode {
 /// The standard leaves the size open up to 252 octets. In use are 1, 2, 4, 6 (IPv4 address
 /// and port), 8 (EUI-64) and 16 or 18 for IPv6; a session keeps at most [`NodeId::LEN_MAX`].
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct NodeId {
-    len: u8,
-    octets: [u8; Self::LEN_MAX],
-}
+pub struct NodeId(Octets<{ Self::LEN_MAX }>);
 
 impl NodeId {
     /// The longest node id that is kept, in octets.
@@ -171,26 +170,19 @@ impl NodeId {
     /// Creates a node id, or returns `None` where `octets` is longer than [`Self::LEN_MAX`].
     #[must_use]
     pub fn new(octets: &[u8]) -> Option<Self> {
-        let mut kept = [0; Self::LEN_MAX];
-        kept.get_mut(..octets.len())?.copy_from_slice(octets);
-        Some(Self {
-            len: u8::try_from(octets.len()).ok()?,
-            octets: kept,
-        })
+        Octets::new(octets).map(Self)
     }
 
     /// Returns the octets.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
-        self.octets.get(..usize::from(self.len)).unwrap_or(&[])
+        self.0.as_bytes()
     }
 }
 
 impl fmt::Display for NodeId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.as_bytes()
-            .iter()
-            .try_for_each(|octet| write!(f, "{octet:02x}"))
+        self.0.fmt(f)
     }
 }
 

@@ -324,7 +324,7 @@ fn late_answers_are_counted_and_change_nothing() {
 
 #[test]
 fn a_configuration_says_what_is_wrong_with_it() {
-    let cases: [(Config, ConfigError); 9] = [
+    let cases: [(Config, ConfigError); 14] = [
         (
             Config::new("")
                 .unwrap()
@@ -377,6 +377,17 @@ fn a_configuration_says_what_is_wrong_with_it() {
             with_clock(|link| link.jitter_percent = 51),
             ConfigError::Jitter,
         ),
+        (with_wake(|wake| wake.from_percent = 49), ConfigError::Wake),
+        (with_wake(|wake| wake.to_percent = 91), ConfigError::Wake),
+        (with_wake(|wake| wake.to_percent = 79), ConfigError::Wake),
+        (
+            with_wake(|wake| wake.messages_max = Some(0)),
+            ConfigError::ZeroCount,
+        ),
+        (
+            with_wake(|wake| wake.time_max = Some(Duration::ZERO)),
+            ConfigError::ZeroTime,
+        ),
     ];
     for (place, (config, expected)) in cases.into_iter().enumerate() {
         let got = crate::rig::Node::new(config, shared::rng::Rng::new(1)).err();
@@ -404,7 +415,13 @@ fn a_configuration_says_what_is_wrong_with_it() {
 #[test]
 fn a_typical_node_fits_the_memory_the_documentation_names() {
     let size = size_of::<shared::client::Client<8, 4, 64>>();
-    assert!((2400..=2640).contains(&size), "{size} octets");
+    assert!((2400..=2720).contains(&size), "{size} octets");
+}
+
+fn with_wake(change: impl FnOnce(&mut shared::client::WakePlan)) -> Config {
+    let mut config = config();
+    change(&mut config.wake);
+    config
 }
 
 fn with_clock(change: impl FnOnce(&mut shared::client::LinkClock)) -> Config {
@@ -442,4 +459,191 @@ fn a_gateway_lost_once_is_tried_again_when_the_next_is_lost() {
         tells!(rig, Event::Connected { .. });
         rig.hears_from(gateway, Message::PingResp);
     }
+}
+
+#[test]
+fn a17_a_rest_after_code_01_is_never_shorter_than_t_wait() {
+    let mut waits = std::vec::Vec::new();
+    for seed in 0..50 {
+        let mut rig = Rig::seeded(config(), seed);
+        rig.node.connect(rig.now).unwrap();
+        sends!(rig, Message::Connect(_));
+        rig.hears(connack(ReturnCode::Congestion));
+        waits.push(rig.timeout());
+
+        let mut rig = Rig::seeded(config(), seed);
+        rig.connects();
+        let topic = Topic::Predefined(shared::wire::TopicId(5));
+        rig.node
+            .publish(topic, QoS::AtLeastOnce, false, b"1")
+            .unwrap();
+        let id = sends!(rig, Message::Publish(publish) => publish.msg_id);
+        rig.hears(puback(5, id, ReturnCode::Congestion));
+        tells!(rig, Event::Held { until, .. } => waits.push(until.since(rig.now)));
+    }
+    let (shortest, longest) = (waits.iter().min().unwrap(), waits.iter().max().unwrap());
+    assert!(
+        *shortest >= secs(300) && *shortest < secs(310),
+        "{shortest}"
+    );
+    assert!(*longest <= secs(360) && *longest > secs(350), "{longest}");
+}
+
+#[test]
+fn a11_what_does_not_come_from_its_gateway_is_not_for_it() {
+    let mut rig = Rig::connected(config());
+    let strangers = [
+        disconnect(),
+        connack(ReturnCode::Congestion),
+        Message::WillTopicReq,
+        crate::rig::register(5, 1, "cmd/a"),
+        crate::rig::publish(QoS::AtLeastOnce, 5, 1, b"on"),
+        Message::PubRel(shared::wire::MsgId(1)),
+        Message::PingReq(PingReq { client_id: &[] }),
+        Message::PingResp,
+    ];
+    for message in strangers {
+        rig.hears_from(OTHER, message);
+        rig.is_still();
+    }
+    rig.is_in(Phase::Active);
+    assert_eq!(rig.node.stats().foreign, 8);
+}
+
+/// A node whose CONNECT was sent twice, and answered once so far.
+fn connected_at_the_second_try(config: Config) -> Rig {
+    let mut rig = Rig::new(config);
+    rig.node.connect(rig.now).unwrap();
+    sends!(rig, Message::Connect(_));
+    rig.timeout();
+    sends!(rig, Message::Connect(_));
+    rig.hears(connack(ReturnCode::Accepted));
+    tells!(rig, Event::Connected { .. });
+    rig
+}
+
+#[test]
+fn d12_a_late_connect_of_a_clean_session_is_made_good() {
+    let mut rig = connected_at_the_second_try(Config {
+        clean: true,
+        ..config()
+    });
+    let name = Topic::Name("cmd/a");
+    rig.node.subscribe(name, QoS::AtLeastOnce).unwrap();
+    let id = sends!(rig, Message::Subscribe(subscribe) => subscribe.msg_id);
+    rig.hears(crate::rig::suback(
+        QoS::AtLeastOnce,
+        7,
+        id,
+        ReturnCode::Accepted,
+    ));
+    tells!(rig, Event::Subscribed { .. });
+    rig.node.register("up/a").unwrap();
+    let old = sends!(rig, Message::Register(register) => register.msg_id);
+
+    // The gateway has dropped the subscription and the ids, and the answer it owes is void.
+    rig.hears(connack(ReturnCode::Accepted));
+    let new = sends!(rig, Message::Register(register) => register.msg_id);
+    assert_ne!(new, old);
+    rig.hears(crate::rig::regack(9, old, ReturnCode::Accepted));
+    rig.hears(crate::rig::regack(8, new, ReturnCode::Accepted));
+    sends!(rig, Message::Subscribe(_));
+    tells!(rig, Event::Registered { topic_id, .. } => {
+        assert_eq!(topic_id, shared::wire::TopicId(8));
+    });
+    rig.is_in(Phase::Active);
+    assert_eq!(rig.node.stats().late_requests, 1);
+}
+
+#[test]
+fn d12_a_late_connect_of_a_kept_session_changes_nothing() {
+    let mut rig = connected_at_the_second_try(config());
+    rig.node.register("up/a").unwrap();
+    let id = sends!(rig, Message::Register(register) => register.msg_id);
+    rig.hears(connack(ReturnCode::Accepted));
+    rig.is_still();
+    rig.hears(crate::rig::regack(9, id, ReturnCode::Accepted));
+    tells!(rig, Event::Registered { .. });
+    rig.is_still();
+}
+
+#[test]
+fn d12_a_late_connect_of_a_clean_session_drops_a_will_that_was_set_since() {
+    let mut rig = connected_at_the_second_try(Config {
+        clean: true,
+        ..config()
+    });
+    rig.node
+        .update_will_topic(Some(("w", QoS::AtMostOnce, false)))
+        .unwrap();
+    sends!(rig, Message::WillTopicUpd(Some(_)));
+    rig.hears(Message::WillTopicResp(shared::wire::ConnAck {
+        return_code: ReturnCode::Accepted,
+    }));
+    tells!(rig, Event::WillUpdated { .. });
+    rig.hears(connack(ReturnCode::Accepted));
+    sends!(rig, Message::WillTopicUpd(Some(_)));
+}
+
+#[test]
+fn d12_a_late_connect_does_not_double_a_qos_2_publication() {
+    let mut rig = connected_at_the_second_try(Config {
+        clean: true,
+        ..config()
+    });
+    let topic = Topic::Predefined(shared::wire::TopicId(5));
+    rig.node
+        .publish(topic, QoS::ExactlyOnce, false, b"1")
+        .unwrap();
+    let id = sends!(rig, Message::Publish(publish) => publish.msg_id);
+    rig.hears(connack(ReturnCode::Accepted));
+    rig.is_still();
+    rig.hears(Message::PubRec(id));
+    sends!(rig, Message::PubRel(_));
+    rig.hears(Message::PubComp(id));
+    tells!(rig, Event::Published { .. });
+}
+
+#[test]
+fn d30_a_late_connect_of_a_node_that_falls_asleep_is_made_good() {
+    let mut rig = connected_at_the_second_try(config());
+    rig.node.sleep(3600).unwrap();
+    sends!(rig, Message::Disconnect(_));
+    // The gateway has taken it after the DISCONNECT, or before: that cannot be told.
+    rig.hears(connack(ReturnCode::Accepted));
+    sends!(rig, Message::Disconnect(_));
+    rig.hears(disconnect());
+    tells!(rig, Event::Asleep { confirmed: true });
+    rig.hears(disconnect());
+    rig.is_still();
+    rig.is_in(Phase::Asleep);
+}
+
+#[test]
+fn d30_a_late_connect_of_a_sleeping_node_is_made_good() {
+    let mut rig = connected_at_the_second_try(config());
+    rig.falls_asleep(3600);
+    rig.hears(connack(ReturnCode::Accepted));
+    sends!(
+        rig,
+        Message::Disconnect(Disconnect {
+            duration_s: Some(3600)
+        })
+    );
+    rig.hears(disconnect());
+    tells!(rig, Event::Asleep { confirmed: true });
+    rig.is_still();
+
+    // In a wake, once that is over.
+    rig.node.wake().unwrap();
+    sends!(rig, Message::PingReq(_));
+    rig.hears(connack(ReturnCode::Accepted));
+    rig.is_still();
+    rig.hears(Message::PingResp);
+    tells!(rig, Event::WakeFinished);
+    sends!(rig, Message::Disconnect(_));
+    rig.hears(disconnect());
+    tells!(rig, Event::Asleep { confirmed: true });
+    rig.is_still();
+    assert_eq!(rig.node.stats().late_requests, 2);
 }

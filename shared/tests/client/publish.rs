@@ -463,3 +463,49 @@ fn congestion_of_one_session_does_not_bind_the_next() {
     rig.reconnects();
     rig.sends_publish(b"1", false);
 }
+
+#[test]
+fn a09_an_empty_payload_is_published_as_it_is() {
+    let mut rig = Rig::connected(config());
+    rig.node
+        .publish(PREDEFINED, QoS::AtMostOnce, true, b"")
+        .unwrap();
+    assert_eq!(rig.hex(), "070c1100050000");
+}
+
+#[test]
+fn a15_qos_minus_one_is_sent_in_any_state_and_never_repeated() {
+    let short = Topic::Short(ShortName(*b"tt"));
+    let mut rig = Rig::new(config());
+    rig.publishes(short, QoS::MinusOne, b"1");
+    assert_eq!(rig.hex(), "080c627474000031");
+    tells!(rig, Event::Published { .. });
+    assert_eq!(rig.node.poll_timeout(), None);
+    rig.connects();
+    // It does not wait for the one in flight, nor stand in its way.
+    rig.publishes(PREDEFINED, QoS::AtLeastOnce, b"2");
+    rig.sends_publish(b"2", false);
+    rig.publishes(PREDEFINED, QoS::MinusOne, b"3");
+    assert_eq!(rig.hex(), "080c610005000033");
+    tells!(rig, Event::Published { .. });
+    is_about(rig.timeout(), secs(10));
+    let id = rig.sends_publish(b"2", true);
+    rig.hears(puback(5, id, ReturnCode::Accepted));
+    tells!(rig, Event::Published { .. });
+    rig.falls_asleep(600);
+    rig.publishes(short, QoS::MinusOne, b"4");
+    assert_eq!(rig.hex(), "080c627474000034");
+    tells!(rig, Event::Published { .. });
+    rig.is_in(shared::client::Phase::Asleep);
+    rig.is_still();
+}
+
+#[test]
+fn d38_a_refused_short_name_is_not_registered() {
+    let mut rig = Rig::connected(config());
+    rig.publishes(Topic::Short(ShortName(*b"tt")), QoS::AtLeastOnce, b"1");
+    let id = rig.sends_publish(b"1", false);
+    rig.hears(puback(0x7474, id, ReturnCode::InvalidTopicId));
+    tells!(rig, Event::PublishFailed { .. });
+    rig.is_still();
+}

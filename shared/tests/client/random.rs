@@ -2,7 +2,7 @@
 //!
 //! `SEED=… cargo test -p shared --test client random` repeats one run.
 
-use shared::client::{Client, Config, Discovery, GatewayAddr, Phase, Topic};
+use shared::client::{Client, Config, Discovery, GatewayAddr, Phase, Topic, WakePlan};
 use shared::rng::Rng;
 use shared::time::{Duration, Instant};
 use shared::wire::{
@@ -213,7 +213,7 @@ impl Chance {
             4 => Topic::Name("c/d"),
             _ => Topic::Name("#"),
         };
-        let duration_s = u16::from(self.octet());
+        let duration_s = u32::from(self.octet()) * [1, 1, 1, 600][usize::from(self.octet()) % 4];
         // Refusals are as good as anything here.
         let _ = match self.rng.below(12) {
             0..=1 => self.node.connect(self.now),
@@ -235,6 +235,17 @@ fn random_config(rng: &mut Rng) -> Config {
     config.keep_alive_s = u16::try_from(rng.below(100)).unwrap();
     config.clean = rng.chance_ppm(500_000);
     config.publish_while_asleep = rng.chance_ppm(500_000);
+    config.refuse_unwanted = rng.chance_ppm(300_000);
+    config.wake = WakePlan {
+        from_percent: 50,
+        to_percent: 50 + u8::try_from(rng.below(41)).unwrap(),
+        messages_max: rng
+            .chance_ppm(400_000)
+            .then(|| 1 + u16::try_from(rng.below(3)).unwrap()),
+        time_max: rng
+            .chance_ppm(400_000)
+            .then(|| Duration::from_millis(1 + rng.below(60_000))),
+    };
     config.link.jitter_percent = u8::try_from(rng.below(51)).unwrap();
     config.link.n_retry = u8::try_from(rng.below(4)).unwrap();
     config.link.t_retry = Duration::from_millis(1 + rng.below(20_000));

@@ -276,3 +276,56 @@ fn events_that_are_not_polled_are_counted_but_no_publication_is_lost() {
     rig.hears(repeated(QoS::AtLeastOnce, 1, b"on"));
     tells!(rig, Event::Received(it) => assert_eq!(it.payload, b"on"));
 }
+
+#[test]
+fn a03_flag_bits_without_a_meaning_are_ignored() {
+    let mut rig = listening();
+    // DUP, retain, will and clean, at QoS 0 and 1.
+    rig.hears_hex("080c9c0006000031");
+    tells!(rig, Event::Received(it) => assert!(it.retain && !it.dup));
+    rig.hears_hex("080cbc0006000931");
+    tells!(rig, Event::Received(it) => assert!(it.retain && it.dup));
+    assert_eq!(rig.hex(), "070d0006000900");
+    // A CONNACK or REGACK has none; SUBACK's other bits say nothing.
+    rig.node
+        .subscribe(Topic::Predefined(TopicId(5)), QoS::AtLeastOnce)
+        .unwrap();
+    let id = sends!(rig, Message::Subscribe(subscribe) => subscribe.msg_id);
+    rig.hears_hex(&format!("0813bf0005{:04x}00", id.0));
+    tells!(rig, Event::Subscribed { qos, .. } => assert_eq!(qos, QoS::AtLeastOnce));
+}
+
+#[test]
+fn a09_an_empty_payload_is_delivered_as_it_is() {
+    let mut rig = listening();
+    rig.hears(publish(QoS::AtLeastOnce, 6, 1, b""));
+    tells!(rig, Event::Received(it) => assert_eq!(it.payload, b""));
+    sends!(rig, Message::PubAck(_));
+}
+
+#[test]
+fn a09_a_release_of_an_unknown_id_is_completed() {
+    let mut rig = listening();
+    rig.hears(Message::PubRel(MsgId(77)));
+    sends!(rig, Message::PubComp(MsgId(77)));
+    rig.is_still();
+}
+
+#[test]
+fn a09_predefined_ids_and_short_names_need_no_register() {
+    let mut rig = Rig::connected(config());
+    rig.hears_hex("080c010005000031");
+    tells!(rig, Event::Received(it) => assert_eq!(it.topic, Topic::Predefined(TopicId(5))));
+    rig.hears_hex("080c026162000031");
+    let short = Topic::Short(shared::wire::ShortName(*b"ab"));
+    tells!(rig, Event::Received(it) => assert_eq!(it.topic, short));
+    rig.is_still();
+}
+
+#[test]
+fn d35_an_encapsulation_is_not_for_a_node() {
+    let mut rig = listening();
+    rig.hears_hex("04fe0001080c000006000031");
+    rig.is_still();
+    assert_eq!(rig.node.stats().unexpected, 1);
+}

@@ -236,3 +236,40 @@ fn names_that_cannot_be_published_on_are_refused_at_once() {
     );
     rig.is_still();
 }
+
+#[test]
+fn d37_a_name_that_no_one_asked_for_is_refused_where_that_is_wanted() {
+    let picky = shared::client::Config {
+        refuse_unwanted: true,
+        ..config()
+    };
+    let mut rig = Rig::connected(picky);
+    rig.node
+        .subscribe(Topic::Name("cmd/+"), QoS::AtMostOnce)
+        .unwrap();
+    let id = sends!(rig, Message::Subscribe(subscribe) => subscribe.msg_id);
+    let expect = |rig: &mut Rig, name, code| {
+        rig.hears(register(9, 1, name));
+        sends!(rig, Message::RegAck(ack) => assert_eq!(ack.return_code, code, "{name}"));
+    };
+    // On its way counts.
+    expect(&mut rig, "cmd/a", ReturnCode::Accepted);
+    expect(&mut rig, "other", ReturnCode::NotSupported);
+    assert_eq!(rig.node.stats().names_unwanted, 1);
+    rig.hears(crate::rig::suback(
+        QoS::AtMostOnce,
+        0,
+        id,
+        ReturnCode::Accepted,
+    ));
+    tells!(rig, Event::Subscribed { .. });
+    expect(&mut rig, "cmd/b", ReturnCode::Accepted);
+    rig.node.unsubscribe(Topic::Name("cmd/+")).unwrap();
+    sends!(rig, Message::Unsubscribe(_));
+    expect(&mut rig, "cmd/c", ReturnCode::NotSupported);
+    // A known name gets its new id whatever has become of the subscription.
+    expect(&mut rig, "cmd/b", ReturnCode::Accepted);
+
+    let mut rig = Rig::connected(config());
+    expect(&mut rig, "other", ReturnCode::Accepted);
+}

@@ -66,8 +66,12 @@ pub(crate) fn secs(secs: u64) -> Duration {
 
 impl Rig {
     pub(crate) fn new(config: Config) -> Self {
+        Self::seeded(config, 1)
+    }
+
+    pub(crate) fn seeded(config: Config, seed: u64) -> Self {
         Self {
-            node: Node::new(config, Rng::new(1)).unwrap(),
+            node: Node::new(config, Rng::new(seed)).unwrap(),
             now: Instant::from_millis(1000),
         }
     }
@@ -75,28 +79,38 @@ impl Rig {
     /// A node that is connected and has told so.
     pub(crate) fn connected(config: Config) -> Self {
         let mut rig = Self::new(config);
-        rig.node.connect(rig.now).unwrap();
-        sends!(rig, Message::Connect(_));
-        rig.hears(connack(ReturnCode::Accepted));
-        tells!(rig, shared::client::Event::Connected { .. });
-        rig.is_still();
+        rig.connects();
         rig
     }
 
+    /// The node connects, with one CONNECT, and tells so.
+    pub(crate) fn connects(&mut self) {
+        self.node.connect(self.now).unwrap();
+        sends!(self, Message::Connect(_));
+        self.hears(connack(ReturnCode::Accepted));
+        tells!(self, shared::client::Event::Connected { .. });
+        self.is_still();
+    }
+
     /// A node that is connected and asleep for `duration_s` seconds.
-    pub(crate) fn asleep(config: Config, duration_s: u16) -> Self {
+    pub(crate) fn asleep(config: Config, duration_s: u32) -> Self {
         let mut rig = Self::connected(config);
-        rig.node.sleep(duration_s).unwrap();
+        rig.falls_asleep(duration_s);
+        rig
+    }
+
+    /// The node falls asleep, with one DISCONNECT, and tells so.
+    pub(crate) fn falls_asleep(&mut self, duration_s: u32) {
+        self.node.sleep(duration_s).unwrap();
         sends!(
-            rig,
+            self,
             Message::Disconnect(Disconnect {
                 duration_s: Some(_)
             })
         );
-        rig.hears(disconnect());
-        tells!(rig, shared::client::Event::Asleep { confirmed: true });
-        rig.is_still();
-        rig
+        self.hears(disconnect());
+        tells!(self, shared::client::Event::Asleep { confirmed: true });
+        self.is_still();
     }
 
     pub(crate) fn transmit(&mut self) -> Option<(Transmit, Vec<u8>)> {

@@ -255,3 +255,86 @@ fn filters_that_mqtt_does_not_know_are_refused_at_once() {
             .unwrap();
     }
 }
+
+#[test]
+fn d15_the_topic_id_of_a_suback_counts_for_an_exact_name_only() {
+    for filter in ["a/+", "$share/g/a"] {
+        let mut rig = Rig::connected(config());
+        rig.subscribed(Topic::Name(filter), QoS::AtMostOnce, 7);
+        rig.hears(publish(QoS::AtMostOnce, 7, 0, b"on"));
+        sends!(rig, Message::PubAck(ack) => {
+            assert_eq!(ack.return_code, ReturnCode::InvalidTopicId, "{filter}");
+        });
+    }
+    // One without an id is registered when it is published on.
+    let mut rig = Rig::connected(config());
+    rig.subscribed(Topic::Name("a"), QoS::AtMostOnce, 0);
+    rig.node
+        .publish(Topic::Name("a"), QoS::AtMostOnce, false, b"1")
+        .unwrap();
+    sends!(rig, Message::Register(_));
+}
+
+impl Rig {
+    fn unsubscribed(&mut self, topic: Topic<'_>) -> MsgId {
+        self.node.unsubscribe(topic).unwrap();
+        let id = sends!(self, Message::Unsubscribe(it) => it.msg_id);
+        self.hears(Message::UnsubAck(id));
+        tells!(self, Event::Unsubscribed { .. });
+        id
+    }
+}
+
+#[test]
+fn a10_a_late_unsubscribe_is_made_good() {
+    let topic = Topic::Name("a");
+    let mut rig = Rig::connected(config());
+    rig.subscribed(topic, QoS::AtLeastOnce, 4);
+    let left = rig.unsubscribed(topic);
+    rig.hears(Message::UnsubAck(left));
+    rig.is_still();
+    rig.subscribed(topic, QoS::AtLeastOnce, 4);
+    // A copy of the UNSUBSCRIBE has come after the SUBSCRIBE.
+    rig.hears(Message::UnsubAck(left));
+    let id = rig.sends_subscribe();
+    // Another one, while that is under way.
+    rig.hears(Message::UnsubAck(left));
+    let again = rig.sends_subscribe();
+    assert_ne!(again, id);
+    rig.hears(suback(QoS::AtLeastOnce, 4, id, ReturnCode::Accepted));
+    rig.hears(suback(QoS::AtLeastOnce, 4, again, ReturnCode::Accepted));
+    tells!(rig, Event::Subscribed { .. });
+    rig.is_still();
+    assert_eq!(rig.node.stats().late_requests, 2);
+}
+
+#[test]
+fn a10_a_late_subscribe_is_made_good() {
+    let topic = Topic::Name("a");
+    let mut rig = Rig::connected(config());
+    rig.node.subscribe(topic, QoS::AtLeastOnce).unwrap();
+    let id = rig.sends_subscribe();
+    for _ in 0..2 {
+        rig.hears(suback(QoS::AtLeastOnce, 4, id, ReturnCode::Accepted));
+    }
+    tells!(rig, Event::Subscribed { .. });
+    rig.is_still();
+    rig.unsubscribed(topic);
+    rig.hears(suback(QoS::AtLeastOnce, 0, id, ReturnCode::Congestion));
+    rig.is_still();
+    rig.hears(suback(QoS::AtLeastOnce, 4, id, ReturnCode::Accepted));
+    sends!(rig, Message::Unsubscribe(it) => assert_eq!(it.topic, TopicFilter::Name(b"a")));
+}
+
+#[test]
+fn a10_a_late_answer_does_not_touch_another_topic_in_the_same_place() {
+    let mut rig = Rig::connected(config());
+    rig.subscribed(Topic::Name("a"), QoS::AtLeastOnce, 1);
+    let left = rig.unsubscribed(Topic::Name("a"));
+    for id in 2..=9 {
+        rig.subscribed(Topic::Predefined(TopicId(id)), QoS::AtMostOnce, id);
+    }
+    assert_eq!(rig.node.stats().topics_evicted, 1);
+    rig.hears(Message::UnsubAck(left));
+    rig.is_still();
+}

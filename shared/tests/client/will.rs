@@ -192,3 +192,49 @@ fn a_resumed_session_keeps_its_will() {
     rig.node.connect(rig.now).unwrap();
     sends!(rig, Message::Connect(connect) => assert!(!connect.will && !connect.clean));
 }
+
+#[test]
+fn d33_a_refused_change_is_told_by_the_next_connect_even_out_of_sleep() {
+    let mut rig = connected();
+    rig.node.update_will_message(b"lost").unwrap();
+    sends!(rig, Message::WillMsgUpd(_));
+    rig.hears(message_resp(ReturnCode::NotSupported));
+    tells!(rig, Event::WillUpdateFailed { .. });
+    rig.falls_asleep(600);
+    rig.node.connect(rig.now).unwrap();
+    sends!(rig, Message::Connect(connect) => assert!(connect.will && !connect.clean));
+    rig.hears(Message::WillTopicReq);
+    sends!(rig, Message::WillTopic(Some(_)));
+    rig.hears(Message::WillMsgReq);
+    sends!(rig, Message::WillMsg(b"lost"));
+    rig.hears(connack(ReturnCode::Accepted));
+    tells!(rig, Event::Connected { .. });
+
+    // It is known now.
+    rig.falls_asleep(600);
+    rig.node.connect(rig.now).unwrap();
+    sends!(rig, Message::Connect(connect) => assert!(!connect.will));
+}
+
+#[test]
+fn d33_a_refused_deletion_is_made_by_the_empty_willtopic_of_the_next_connect() {
+    let mut rig = connected();
+    rig.node.update_will_topic(None).unwrap();
+    assert_eq!(rig.hex(), "021a");
+    rig.hears(topic_resp(ReturnCode::NotSupported));
+    tells!(rig, Event::WillUpdateFailed { .. });
+    rig.hears(disconnect());
+    tells!(rig, Event::GatewayLost);
+    rig.timeout();
+    sends!(rig, Message::Connect(connect) => assert!(connect.will));
+    rig.hears(Message::WillTopicReq);
+    assert_eq!(rig.hex(), "0207");
+    rig.hears(connack(ReturnCode::Accepted));
+    tells!(rig, Event::Connected { .. });
+    rig.is_still();
+
+    rig.hears(disconnect());
+    tells!(rig, Event::GatewayLost);
+    rig.timeout();
+    sends!(rig, Message::Connect(connect) => assert!(!connect.will));
+}

@@ -226,7 +226,7 @@ impl Node {
             return;
         }
         if let Some(duration_s) = self.plan.sleeps_s {
-            self.client.sleep(duration_s).unwrap();
+            self.client.sleep(u32::from(duration_s)).unwrap();
         }
         if self.granted.is_empty() {
             self.subscribe_all();
@@ -258,7 +258,7 @@ impl Node {
         self.online_at = None;
         self.client.connect(now).unwrap();
         if let Some(duration_s) = self.plan.sleeps_s {
-            self.client.sleep(duration_s).unwrap();
+            self.client.sleep(u32::from(duration_s)).unwrap();
         }
         self.subscribe_all();
     }
@@ -275,7 +275,7 @@ impl Node {
             3 | 4 if self.online => {
                 if let Some(duration_s) = self.plan.sleeps_s {
                     let duration_s = duration_s + u16::try_from(self.rng.below(30)).unwrap_or(0);
-                    let _ = self.client.sleep(duration_s);
+                    let _ = self.client.sleep(u32::from(duration_s));
                 }
             }
             5 if self.plan.unsubscribes => {

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::config::schema::{KEYS, Key, Preset};
+use crate::config::schema::{Applies, Fallback, KEYS, Key};
 
 /// Returns the reference of all keys, for people.
 #[must_use]
@@ -16,6 +16,12 @@ pub fn keys_text() -> String {
         if let Some(link_type) = key.link_type {
             text.push_str(&format!("    only in links of type \"{link_type}\"\n"));
         }
+        if key.is_preset {
+            text.push_str("    the preset of the link goes before the default\n");
+        }
+        if key.applies == Applies::AtStart {
+            text.push_str("    a change needs a restart\n");
+        }
     }
     text
 }
@@ -27,8 +33,10 @@ pub(super) fn keys_json() -> Value {
             "type": key.rule.type_name(),
             "allowed": key.rule.allowed(),
             "default": key.default.toml(),
-            "required": key.default == Preset::Required,
+            "required": key.default == Fallback::Required,
             "link_type": key.link_type,
+            "of_preset": key.is_preset,
+            "needs_restart": key.applies == Applies::AtStart,
             "meaning": key.meaning,
         })
     });
@@ -37,9 +45,9 @@ pub(super) fn keys_json() -> Value {
 
 fn default_text(key: &Key) -> String {
     match key.default {
-        Preset::Required => "none, it must be there".to_owned(),
-        Preset::Nothing => "none".to_owned(),
-        Preset::Empty => "empty".to_owned(),
+        Fallback::Required => "none, it must be there".to_owned(),
+        Fallback::Nothing => "none".to_owned(),
+        Fallback::Empty => "empty".to_owned(),
         _ => key.default.toml().unwrap_or_default(),
     }
 }

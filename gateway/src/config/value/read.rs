@@ -11,8 +11,10 @@ use toml::Spanned;
 use toml::de::DeValue;
 
 use super::super::duration::parse_duration;
+use super::super::upstream::Secret;
 use super::super::url::NotABrokerUrl;
-use super::{Rule, Value};
+use super::{NEVER, Rule, Value};
+use crate::config::admission::CLIENT_ID_MARK;
 
 /// Where a value breaks its rule, and why if the rule alone does not say it.
 #[derive(Debug)]
@@ -49,6 +51,12 @@ impl Rule {
                     .then_some(Value::Texts(filters))
                     .ok_or_else(whole)
             }
+            Self::Groups => each(value, |text| text.parse().ok()).map(Value::SocketAddresses),
+            Self::NodeFilters => each(value, node_filter).map(Value::Texts),
+            Self::Names => {
+                let name = |text: &str| (!text.is_empty()).then(|| text.to_owned());
+                each(value, name).map(Value::Texts)
+            }
             Self::PredefinedTopics => predefined_topics(value),
             _ => {
                 let text = toml.as_str().ok_or_else(whole)?;
@@ -66,11 +74,21 @@ impl Rule {
             Self::Text { len_max } => {
                 ((1..=*len_max).contains(&text.len()) && !text.contains('\0')).then(owned)
             }
-            Self::Secret => Some(owned()),
+            Self::Secret => Some(Value::Secret(Secret::new(text.to_owned()))),
             Self::Choice(words) => words.contains(&text).then(owned),
             Self::Duration { min, max } => parse_duration(text)
                 .filter(|duration| (min..=max).contains(&duration))
                 .map(Value::Duration),
+            Self::DurationOrNever { .. } if text == NEVER => Some(Value::DurationOrNever(None)),
+            Self::DurationOrNever { min, max } => parse_duration(text)
+                .filter(|duration| (min..=max).contains(&duration))
+                .map(|duration| Value::DurationOrNever(Some(duration))),
+            Self::TopicFilter => Filter::new(text).ok().map(|_| owned()),
+            Self::TopicPrefix => is_topic_prefix(text).then(owned),
+            Self::ClientIds => {
+                let is_pattern = (1..=Self::CLIENT_IDS_LEN_MAX).contains(&text.len());
+                (is_pattern && !text.contains('\0')).then(owned)
+            }
             Self::SocketAddress => text.parse().ok().map(Value::SocketAddress),
             Self::BrokerUrl => {
                 return text
@@ -121,6 +139,22 @@ fn node_id(text: &str) -> Option<NodeId> {
         })
         .collect();
     NodeId::new(&octets?)
+}
+
+/// Reads a filter of a rule for nodes. A shared subscription is no set of topics, and so
+/// nothing that a rule could allow.
+fn node_filter(text: &str) -> Option<String> {
+    let filled = text.replace(CLIENT_ID_MARK, "c");
+    let filter = Filter::new(&filled).ok()?;
+    filter.share_name().is_none().then(|| text.to_owned())
+}
+
+fn is_topic_prefix(text: &str) -> bool {
+    // Brokers keep topics that begin with $ to themselves [MQTT 5 §4.7.2].
+    text.len() <= Rule::TOPIC_PREFIX_LEN_MAX
+        && TopicName::new(text).is_ok()
+        && !text.starts_with(['/', '$'])
+        && !text.ends_with('/')
 }
 
 fn predefined_topics(value: &Spanned<DeValue<'_>>) -> Result<Value, Broken> {

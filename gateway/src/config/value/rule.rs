@@ -34,8 +34,17 @@ pub enum Rule {
         /// The longest.
         max: Duration,
     },
+    /// A duration within bounds, or the word "never".
+    DurationOrNever {
+        /// The shortest.
+        min: Duration,
+        /// The longest.
+        max: Duration,
+    },
     /// An address and a port.
     SocketAddress,
+    /// Multicast groups with their ports.
+    Groups,
     /// The URL of a broker.
     BrokerUrl,
     /// A file that can be read.
@@ -50,20 +59,40 @@ pub enum Rule {
     NodeIds,
     /// MQTT topic filters, one at least.
     TopicFilters,
+    /// MQTT topic filters in which `%c` stands for a client id; also none.
+    NodeFilters,
+    /// One MQTT topic filter.
+    TopicFilter,
+    /// The first levels of topics.
+    TopicPrefix,
+    /// A pattern of client ids.
+    ClientIds,
+    /// Names of links.
+    Names,
     /// Topic names by their pre-defined ids.
     PredefinedTopics,
 }
 
 impl Rule {
+    /// The longest text of [`Self::TopicPrefix`], in octets: the rest of a topic must fit behind.
+    pub const TOPIC_PREFIX_LEN_MAX: usize = 128;
+
+    /// The longest text of [`Self::ClientIds`], in octets.
+    pub const CLIENT_IDS_LEN_MAX: usize = 256;
+
     /// Returns the type of the value as TOML knows it.
     #[must_use]
     pub const fn type_name(&self) -> &'static str {
         match self {
             Self::Integer { .. } => "integer",
             Self::Boolean => "boolean",
-            Self::Forwarders | Self::Prefixes | Self::NodeIds | Self::TopicFilters => {
-                "array of strings"
-            }
+            Self::Forwarders
+            | Self::Prefixes
+            | Self::NodeIds
+            | Self::TopicFilters
+            | Self::NodeFilters
+            | Self::Groups
+            | Self::Names => "array of strings",
             Self::PredefinedTopics => "table of strings",
             _ => "string",
         }
@@ -83,8 +112,17 @@ impl Rule {
                 format_duration(*min),
                 format_duration(*max)
             ),
+            Self::DurationOrNever { min, max } => format!(
+                "\"never\" or a duration from \"{}\" to \"{}\", in ms, s, m, h or d",
+                format_duration(*min),
+                format_duration(*max)
+            ),
             Self::SocketAddress => {
                 "an address and a port, such as \"0.0.0.0:10000\" or \"[::]:10000\"".to_owned()
+            }
+            Self::Groups => {
+                "multicast groups and ports, such as \"225.1.1.1:1883\" or \"[ff02::1:883]:1883\""
+                    .to_owned()
             }
             Self::BrokerUrl => "\"mqtt://host:port\" or \"mqtts://host:port\"".to_owned(),
             Self::File => "the path of a file that can be read".to_owned(),
@@ -99,6 +137,20 @@ impl Rule {
                 NodeId::LEN_MAX
             ),
             Self::TopicFilters => "one or more topic filters, such as \"input/#\"".to_owned(),
+            Self::NodeFilters => {
+                "topic filters, such as \"nodes/%c/#\", each %c being the client id".to_owned()
+            }
+            Self::TopicFilter => "a topic filter, such as \"alarms/#\"".to_owned(),
+            Self::TopicPrefix => format!(
+                "topic levels without + and #, such as \"sandgrouse\" or \"site/gw-1\", up to {} \
+                 octets, neither beginning with $ nor with / at an end",
+                Self::TOPIC_PREFIX_LEN_MAX
+            ),
+            Self::ClientIds => format!(
+                "a client id of up to {} octets, * in it for any characters, ? for one",
+                Self::CLIENT_IDS_LEN_MAX
+            ),
+            Self::Names => "names of links".to_owned(),
             Self::PredefinedTopics => {
                 "ids from 1 to 65534, each with a topic name without + and #".to_owned()
             }

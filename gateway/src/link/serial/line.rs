@@ -11,7 +11,7 @@ use super::super::stats::LinkStats;
 
 /// What both ends of the link know of the line.
 #[derive(Debug)]
-pub(super) struct Line {
+pub(in super::super) struct Line {
     stats: Arc<LinkStats>,
     /// How often the line has gone up or down: it is up while this is odd.
     turns: AtomicU64,
@@ -48,7 +48,7 @@ impl Line {
     }
 
     /// Waits until no frame is queued or being written.
-    pub(super) async fn flush(&self) {
+    pub(in super::super) async fn flush(&self) {
         loop {
             let emptied = self.emptied.notified();
             if self.backlog() == 0 {

@@ -7,19 +7,19 @@ use std::time::Duration;
 
 use shared::frame::{FrameReader, FrameStats};
 use tokio::io::{AsyncReadExt, ReadHalf};
-use tokio::sync::mpsc;
+use tokio::sync::mpsc::{self, error::SendError};
 use tokio::time::MissedTickBehavior;
 use tokio_serial::{SerialPortBuilderExt, SerialStream};
 
 use super::super::drops::FLUSH_INTERVAL;
 use super::super::pool::Pool;
 use super::super::stats::{DropReason, add};
-use super::super::{Batch, Link};
+use super::super::{Batch, Inbound, Link};
 use super::line::{Frame, Line};
 use super::trouble::Trouble;
 use super::writer::Writer;
 use crate::config::{MAX_MESSAGE_CEILING, SerialConfig};
-use crate::session::Peer;
+use crate::session::{LinkEvent, Peer};
 
 /// The task of the link.
 pub(super) struct Task {
@@ -34,6 +34,10 @@ pub(super) struct Task {
     pause: Duration,
     /// What was last said of a device that cannot be opened.
     told: String,
+    /// What the driver was last told of the link.
+    event: Option<LinkEvent>,
+    /// Datagrams read and not yet handed over.
+    unread: Batch,
 }
 
 /// Why a line is not served any more.
@@ -61,6 +65,8 @@ impl Task {
             pool: Pool::default(),
             pause: REOPEN_MIN,
             told: String::new(),
+            event: None,
+            unread: Batch::new(),
         }
     }
 
@@ -68,13 +74,21 @@ impl Task {
         let inbound = self.link.inbound.clone();
         loop {
             match self.open() {
-                Ok(port) => match self.serve(port).await {
-                    End::HungUp(error) => self.tell_lost(&error),
-                    End::DriverGone => return,
-                },
+                Ok(port) => {
+                    if self.tell(LinkEvent::Up).await.is_err() {
+                        return;
+                    }
+                    match self.serve(port).await {
+                        End::HungUp(error) => self.tell_lost(&error),
+                        End::DriverGone => return,
+                    }
+                }
                 Err(error) => self.tell_absent(&error),
             }
-            self.writer.drop_queued();
+            self.drop_queued();
+            if self.tell(LinkEvent::Down).await.is_err() {
+                return;
+            }
             self.link.drops.flush();
             tokio::select! {
                 () = tokio::time::sleep(self.pause) => {}
@@ -103,20 +117,45 @@ impl Task {
             link: &self.link,
             frames: &mut self.frames,
             pool: &mut self.pool,
+            unread: &mut self.unread,
         };
         self.line.turn();
         let end = tokio::select! {
+            // What was read before the line broke is not lost to an error of the writer.
+            biased;
             end = ear.listen(&mut reader) => end,
             error = self.writer.write(port) => End::HungUp(error),
             () = inbound.closed() => End::DriverGone,
         };
         self.line.turn();
-        self.writer.drop_queued();
+        self.drop_queued();
         // A device that opens and gives nothing is no better than an absent one.
         if self.frames.stats().octets > octets_before {
             self.pause = REOPEN_MIN;
         }
         end
+    }
+
+    /// Drops what was to be sent on a line that is gone.
+    fn drop_queued(&mut self) {
+        if let Some(gate) = &self.link.gate {
+            gate.drop_queued();
+        }
+        self.writer.drop_queued();
+    }
+
+    /// Tells the driver that the line has come or gone, behind what was read until then.
+    async fn tell(&mut self, event: LinkEvent) -> Result<(), SendError<Inbound>> {
+        if !self.unread.is_empty() {
+            let batch = std::mem::take(&mut self.unread);
+            self.link.inbound.send(Inbound::Batch(batch)).await?;
+        }
+        if self.event == Some(event) {
+            return Ok(());
+        }
+        self.event = Some(event);
+        let event = Inbound::Event(self.link.id, event);
+        self.link.inbound.send(event).await
     }
 
     fn tell_lost(&self, error: &io::Error) {
@@ -139,6 +178,8 @@ struct Ear<'a> {
     link: &'a Link,
     frames: &'a mut FrameReader<MAX_MESSAGE_CEILING>,
     pool: &'a mut Pool,
+    /// Outlives a call of [`Self::listen`] that is cancelled.
+    unread: &'a mut Batch,
 }
 
 impl Ear<'_> {
@@ -161,10 +202,15 @@ impl Ear<'_> {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(error) => return End::HungUp(error),
             };
-            let batch = self.batch(&bytes[..len]);
-            if !batch.is_empty() && self.link.inbound.send(batch).await.is_err() {
-                return End::DriverGone;
+            *self.unread = self.batch(&bytes[..len]);
+            if self.unread.is_empty() {
+                continue;
             }
+            self.link.heard();
+            let Ok(place) = self.link.inbound.reserve().await else {
+                return End::DriverGone;
+            };
+            place.send(Inbound::Batch(std::mem::take(self.unread)));
         }
     }
 

@@ -7,15 +7,16 @@ use std::time::Duration;
 
 use quinn_udp::{BATCH_SIZE, RecvMeta};
 use tokio::io::Interest;
+use tokio::sync::mpsc;
 use tokio::time::MissedTickBehavior;
 
 use super::super::drops::FLUSH_INTERVAL;
 use super::super::kernel::KernelDrops;
 use super::super::pool::Pool;
 use super::super::stats::DropReason;
-use super::super::{Batch, Link};
+use super::super::{Batch, Inbound, Link};
 use super::{Port, header_octets};
-use crate::session::Peer;
+use crate::session::{LinkEvent, Peer};
 
 /// The task that reads the socket.
 pub(super) struct Reader {
@@ -55,14 +56,24 @@ impl Reader {
                 _ = tick.tick() => {
                     self.count_kernel_drops();
                     self.link.drops.flush();
+                    if self.tell(self.port.look()).await.is_err() {
+                        return;
+                    }
                     continue;
                 }
                 () = inbound.closed() => return,
             };
             match received {
                 Ok(count) => {
+                    if self.tell(self.port.heard()).await.is_err() {
+                        return;
+                    }
                     let batch = self.batch(count);
-                    if !batch.is_empty() && inbound.send(batch).await.is_err() {
+                    if batch.is_empty() {
+                        continue;
+                    }
+                    self.link.heard();
+                    if inbound.send(Inbound::Batch(batch)).await.is_err() {
                         return;
                     }
                 }
@@ -75,6 +86,19 @@ impl Reader {
                 }
             }
         }
+    }
+
+    /// Tells the driver that the network has come or gone, where it has.
+    async fn tell(&self, event: Option<LinkEvent>) -> Result<(), mpsc::error::SendError<Inbound>> {
+        let Some(event) = event else { return Ok(()) };
+        match event {
+            LinkEvent::Down => {
+                tracing::warn!(link = %self.link.name, "the network is gone; it will be looked for");
+            }
+            _ => tracing::info!(link = %self.link.name, "the network is back"),
+        }
+        let event = Inbound::Event(self.link.id, event);
+        self.link.inbound.send(event).await
     }
 
     /// Turns what one call has read into a batch.

@@ -1,7 +1,6 @@
 //! Setting a UDP socket up.
 
 use std::io;
-use std::net::SocketAddr;
 
 use nix::sys::socket::{setsockopt, sockopt};
 use quinn_udp::UdpSocketState;
@@ -64,22 +63,26 @@ pub(super) fn granted_receive_buffer<'s>(socket: impl Into<SockRef<'s>>) -> io::
 /// Makes the socket asynchronous, and ready for batches.
 pub(super) fn prepare(
     socket: Socket,
-    address: SocketAddr,
+    config: &UdpConfig,
 ) -> io::Result<(UdpSocket, UdpSocketState)> {
     // The state sets options for QUIC on the socket that it is made from: datagrams are never
     // fragmented, and equal ones are merged. Here the first loses every datagram over a
     // narrow path, and the second needs slots of 64 datagrams each. So it is made from a
     // socket that nothing else is done with, and ours gets the one option that it needs.
-    let scratch = Socket::new(
-        Domain::for_address(address),
-        Type::DGRAM,
-        Some(Protocol::UDP),
-    )?;
+    let domain = Domain::for_address(config.listen);
+    let scratch = Socket::new(domain, Type::DGRAM, Some(Protocol::UDP))?;
     let state = UdpSocketState::new((&scratch).into())?;
-    if address.is_ipv4() {
+    // What others of this host have joined on our port is not for us: groups have sockets of
+    // their own, with a door that is narrower (D-09).
+    if config.listen.is_ipv4() {
         setsockopt(&socket, sockopt::Ipv4PacketInfo, &true)?;
+        socket.set_multicast_all_v4(false)?;
     } else {
         setsockopt(&socket, sockopt::Ipv6RecvPacketInfo, &true)?;
+        socket.set_multicast_all_v6(false)?;
+        if config.dual_stack {
+            socket.set_multicast_all_v4(false)?;
+        }
     }
     socket.set_nonblocking(true)?;
     Ok((UdpSocket::from_std(socket.into())?, state))

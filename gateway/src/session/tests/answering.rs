@@ -346,7 +346,7 @@ fn d38_a_repair_out_of_sleep_waits_for_the_wake_and_loses_no_pubrec() {
 fn d18_a_try_is_not_counted_while_the_link_is_still_sending_the_first() {
     let (mut script, _, _) = in_flight(QoS::AtLeastOnce);
     let busy = script.now + Duration::from_secs(25);
-    script.link(LinkEvent::BusyUntil(busy));
+    script.link(LinkId(0), LinkEvent::BusyUntil(busy));
     script.wait(Duration::from_secs(34));
     script.hears_nothing();
     assert_eq!(script.engine.stats().retransmissions, 0);
@@ -356,7 +356,7 @@ fn d18_a_try_is_not_counted_while_the_link_is_still_sending_the_first() {
     // Others may keep the link busy for ever: the second time it is sent all the same.
     for _ in 0..12 {
         let busy = script.now + Duration::from_secs(15);
-        script.link(LinkEvent::BusyUntil(busy));
+        script.link(LinkId(0), LinkEvent::BusyUntil(busy));
         script.wait(Duration::from_secs(5));
     }
     script.hears_publish("x", true);

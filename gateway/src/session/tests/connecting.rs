@@ -1,24 +1,7 @@
-use shared::wire::{Connect, WillTarget};
+use shared::wire::Connect;
 
+use super::wills::{connected_with_will, will_topic};
 use super::*;
-
-fn will_topic(topic: &str) -> Message<'_> {
-    let target = WillTarget {
-        qos: QoS::AtLeastOnce,
-        retain: true,
-        topic: topic.as_bytes(),
-    };
-    Message::WillTopic(Some(target))
-}
-
-fn connected_with_will(script: &mut Script, client_id: &str, clean: bool) {
-    script.says(NODE, &connect(client_id, clean, true));
-    script.hears(NODE, &Message::WillTopicReq);
-    script.says(NODE, &will_topic("s/lwt"));
-    script.hears(NODE, &Message::WillMsgReq);
-    script.says(NODE, &Message::WillMsg(b"offline"));
-    script.hears(NODE, &connack(ACCEPTED));
-}
 
 #[test]
 fn connect_ping_disconnect() {
@@ -50,59 +33,6 @@ fn d14_unacceptable_connects_are_refused_for_good() {
     script.says(NODE, &Message::Connect(other_protocol));
     script.hears(NODE, &connack(ReturnCode::NotSupported));
     assert_eq!(script.engine.sessions_len(), 0);
-}
-
-#[test]
-fn will_is_published_when_the_node_falls_silent_and_not_when_it_leaves() {
-    let mut script = Script::new();
-    connected_with_will(&mut script, "a", true);
-    script.wait(Duration::from_secs(89));
-    script.requests_nothing();
-    script.wait(Duration::from_secs(2));
-    script.publishes("s/lwt", "offline", QoS::AtLeastOnce);
-    assert_eq!(script.engine.sessions_len(), 0);
-
-    connected_with_will(&mut script, "b", true);
-    script.says(NODE, &disconnect(None));
-    script.hears(NODE, &disconnect(None));
-    script.wait(Duration::from_secs(1000));
-    script.requests_nothing();
-}
-
-#[test]
-fn stored_will_applies_again_after_resuming_without_one() {
-    let mut script = Script::new();
-    connected_with_will(&mut script, "a", false);
-    script.says(NODE, &disconnect(None));
-    script.hears(NODE, &disconnect(None));
-    script.connected(NODE, "a", false);
-    script.wait(Duration::from_secs(91));
-    script.publishes("s/lwt", "offline", QoS::AtLeastOnce);
-}
-
-#[test]
-fn clean_connect_deletes_the_stored_will() {
-    let mut script = Script::new();
-    connected_with_will(&mut script, "a", false);
-    script.connected(NODE, "a", true);
-    script.wait(Duration::from_secs(91));
-    script.requests_nothing();
-}
-
-#[test]
-fn empty_will_topic_deletes_the_will_and_connects() {
-    let mut script = Script::new();
-    connected_with_will(&mut script, "a", false);
-    script.says(NODE, &connect("a", false, true));
-    script.hears(NODE, &connack(ACCEPTED)); // D-10: the very same CONNECT
-    script.says(NODE, &ping(""));
-    script.hears(NODE, &Message::PingResp);
-    script.says(NODE, &connect("a", false, true));
-    script.hears(NODE, &Message::WillTopicReq);
-    script.says(NODE, &Message::WillTopic(None));
-    script.hears(NODE, &connack(ACCEPTED));
-    script.wait(Duration::from_secs(91));
-    script.requests_nothing();
 }
 
 #[test]
@@ -163,54 +93,9 @@ fn d11_abandoned_will_handshake_leaves_the_older_session_alone() {
 }
 
 #[test]
-fn will_topic_that_is_none_is_refused() {
-    for topic in ["", "a/#", "a\u{0}"] {
-        let mut script = Script::new();
-        script.says(NODE, &connect("a", true, true));
-        script.hears(NODE, &Message::WillTopicReq);
-        script.says(NODE, &will_topic(topic));
-        script.hears(NODE, &connack(ReturnCode::NotSupported));
-    }
-}
-
-#[test]
-fn will_updates_change_what_is_published() {
-    let mut script = Script::new();
-    script.connected(NODE, "a", true);
-    script.says(NODE, &Message::WillMsgUpd(b"x"));
-    script.hears(
-        NODE,
-        &Message::WillMsgResp(ConnAck {
-            return_code: ReturnCode::NotSupported,
-        }),
-    );
-    let target = WillTarget {
-        qos: QoS::AtMostOnce,
-        retain: false,
-        topic: b"w",
-    };
-    script.says(NODE, &Message::WillTopicUpd(Some(target)));
-    script.hears(
-        NODE,
-        &Message::WillTopicResp(ConnAck {
-            return_code: ACCEPTED,
-        }),
-    );
-    script.says(NODE, &Message::WillMsgUpd(b"gone"));
-    script.hears(
-        NODE,
-        &Message::WillMsgResp(ConnAck {
-            return_code: ACCEPTED,
-        }),
-    );
-    script.wait(Duration::from_secs(91));
-    script.publishes("w", "gone", QoS::AtMostOnce);
-}
-
-#[test]
 fn d29_takeover_tells_the_former_place_and_publishes_no_will() {
     let mut script = Script::new();
-    connected_with_will(&mut script, "a", false);
+    connected_with_will(&mut script, NODE, "a", false);
     script.says(OTHER, &connect("a", false, false));
     script.hears(NODE, &disconnect(None));
     script.hears(OTHER, &connack(ACCEPTED));
@@ -222,7 +107,7 @@ fn d29_takeover_tells_the_former_place_and_publishes_no_will() {
 #[test]
 fn another_client_id_from_the_same_place_ends_the_former_session_as_lost() {
     let mut script = Script::new();
-    connected_with_will(&mut script, "a", true);
+    connected_with_will(&mut script, NODE, "a", true);
     script.connected(NODE, "b", true);
     script.publishes("s/lwt", "offline", QoS::AtLeastOnce);
     assert_eq!(script.engine.sessions_len(), 1);
@@ -247,18 +132,6 @@ fn sessions_are_bounded_and_the_bound_is_told() {
 }
 
 #[test]
-fn an_outage_is_answered_with_congestion_only_when_it_lasts() {
-    let mut script = Script::new();
-    script.upstream(UpstreamEvent::Disconnected);
-    script.connected(NODE, "a", true);
-    script.wait(Duration::from_secs(31));
-    script.says(OTHER, &connect("b", true, false));
-    script.hears(OTHER, &connack(ReturnCode::Congestion));
-    script.upstream(UpstreamEvent::Connected);
-    script.connected(OTHER, "b", true);
-}
-
-#[test]
 fn a_session_that_is_kept_expires() {
     let mut script = Script::with(|s| s.session_expiry = Duration::from_secs(100));
     script.connected(NODE, "a", false);
@@ -268,18 +141,4 @@ fn a_session_that_is_kept_expires() {
     assert_eq!(script.engine.sessions_len(), 1);
     script.wait(Duration::from_secs(2));
     assert_eq!(script.engine.sessions_len(), 0);
-}
-
-#[test]
-fn shutdown_tells_who_listens_and_publishes_no_will() {
-    let mut script = Script::new();
-    connected_with_will(&mut script, "a", true);
-    script.connected(OTHER, "b", true);
-    script.says(OTHER, &disconnect(Some(60)));
-    script.hears(OTHER, &disconnect(None));
-    script.engine.shutdown();
-    script.drain();
-    script.hears(NODE, &disconnect(None));
-    script.hears_nothing();
-    script.requests_nothing();
 }

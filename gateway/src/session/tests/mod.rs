@@ -1,18 +1,25 @@
 //! Scripts that read like the protocol: a node says, the gateway answers, time passes.
 
+mod admission;
 mod answering;
 mod bursts;
 mod connecting;
 mod copying;
 mod delivering;
+mod discovering;
+mod identity;
 mod keeping;
 mod naming;
+mod outages;
 mod passing;
 mod profiles;
 mod publishing;
+mod reconfiguring;
 mod sleeping;
 mod strangers;
+mod supervision;
 mod waking;
+mod wills;
 
 use std::collections::VecDeque;
 use std::fmt::Write as _;
@@ -48,7 +55,7 @@ pub(super) struct Script {
     pub(super) engine: Engine,
     pub(super) now: Instant,
     sent: VecDeque<(Binding, Bytes)>,
-    broadcast: VecDeque<(LinkId, Bytes)>,
+    broadcast: VecDeque<(LinkId, u8, Bytes)>,
     requests: VecDeque<UpstreamRequest>,
     notices: VecDeque<Notice>,
 }
@@ -93,6 +100,19 @@ impl Script {
         self.drain();
     }
 
+    /// A link says something of itself.
+    pub(super) fn link(&mut self, link: LinkId, event: LinkEvent) {
+        self.engine.handle_link(self.now, link, event);
+        self.drain();
+    }
+
+    /// The process is stopped for a while, and comes back to timers that are late.
+    pub(super) fn stopped_for(&mut self, span: Duration) {
+        self.now += span;
+        self.engine.handle_timeout(self.now);
+        self.drain();
+    }
+
     /// The broker has taken a publication.
     pub(super) fn taken(&mut self, id: PublicationId) {
         self.upstream(UpstreamEvent::Published { id, result: Ok(()) });
@@ -121,9 +141,11 @@ impl Script {
                 Output::Transmit {
                     binding, datagram, ..
                 } => self.sent.push_back((binding, datagram)),
-                Output::Broadcast { link, datagram, .. } => {
-                    self.broadcast.push_back((link, datagram));
-                }
+                Output::Broadcast {
+                    link,
+                    radius,
+                    datagram,
+                } => self.broadcast.push_back((link, radius, datagram)),
                 Output::Upstream(request) => self.requests.push_back(request),
                 Output::Notice(notice) => self.notices.push_back(notice),
             }
@@ -146,6 +168,14 @@ impl Script {
         let (_, datagram) = self.sent.pop_front().expect("something was sent");
         let message = Message::parse(&datagram).unwrap();
         read(message).unwrap_or_else(|| panic!("unexpected {message:?}"))
+    }
+
+    /// The gateway has sent this to everyone on a link, next.
+    #[track_caller]
+    pub(super) fn broadcasts(&mut self, link: LinkId, radius: u8, expected: &Message<'_>) {
+        let (to, within, datagram) = self.broadcast.pop_front().expect("something was broadcast");
+        assert_eq!(Message::parse(&datagram), Ok(*expected));
+        assert_eq!((to, within), (link, radius));
     }
 
     #[track_caller]
@@ -179,6 +209,11 @@ impl Script {
             }
             other => panic!("expected a publication, got {other:?}"),
         }
+    }
+
+    /// Returns the notices so far that `read` makes something of.
+    pub(super) fn noticed<T>(&mut self, read: impl FnMut(Notice) -> Option<T>) -> Vec<T> {
+        self.notices.drain(..).filter_map(read).collect()
     }
 
     pub(super) fn drops(&mut self) -> Vec<DropReason> {
@@ -291,12 +326,6 @@ impl Script {
         self.hears_some(|message| matches!(message, Message::SubAck(_)).then_some(()));
     }
 
-    /// A link tells something of itself.
-    pub(super) fn link(&mut self, event: LinkEvent) {
-        self.engine.handle_link(self.now, LinkId(0), event);
-        self.drain();
-    }
-
     /// The broker sends a publication.
     pub(super) fn delivery(&mut self, id: u64, topic: &str, payload: &str, qos: QoS) {
         let id = (qos != QoS::AtMostOnce).then_some(DeliveryId(id));
@@ -358,11 +387,16 @@ pub(super) fn connect(client_id: &str, clean: bool, will: bool) -> Message<'_> {
 
 /// CONNECT of a node that may be silent for as long as the settings say.
 pub(super) const fn endless(client_id: &str) -> Message<'_> {
+    connect_for(client_id, true, 0)
+}
+
+/// CONNECT of a node that will be heard every `duration_s`.
+pub(super) const fn connect_for(client_id: &str, clean: bool, duration_s: u16) -> Message<'_> {
     Message::Connect(Connect {
         will: false,
-        clean: true,
+        clean,
         protocol_id: 1,
-        duration_s: 0,
+        duration_s,
         client_id: client_id.as_bytes(),
     })
 }

@@ -2,13 +2,15 @@
 
 use super::*;
 
-/// An active node with a client stack, and a subscription to `filter`.
+/// An active node with subscriptions to `filter` and a pre-defined topic, whose client stack has
+/// been configured since: it would be granted not all of them now.
 fn node(profile: Profile, filter: &str) -> Script {
     let mut script = Script::with(|settings| settings.idle_max = Duration::from_secs(86_400));
     script.says(NODE, &endless("a"));
     script.hears(NODE, &connack(ACCEPTED));
-    script.rule("a", |rule| rule.profile = profile);
     script.subscribed(NODE, filter, QoS::ExactlyOnce);
+    script.subscribed_to(NODE, TopicRef::Predefined(TopicId(7)), QoS::AtLeastOnce);
+    script.rule("a", |rule| rule.profile = profile);
     script
 }
 
@@ -80,7 +82,6 @@ fn a20_who_takes_no_register_is_sent_only_what_it_named() {
 fn a20_emcute_reads_normal_ids_only() {
     for (profile, ready) in [(Profile::EMCUTE, false), (Profile::ASYMCUTE, true)] {
         let mut script = node(profile, "t");
-        script.subscribed_to(NODE, TopicRef::Predefined(TopicId(7)), QoS::AtLeastOnce);
         script.delivery(0, "pre/seven", "x", QoS::AtMostOnce);
         if ready {
             script.hears_publish("x", false);

@@ -1,12 +1,12 @@
-use shared::wire::{Forward, GwInfo, NodeId, SearchGw};
+use shared::wire::{Forward, NodeId};
 
 use super::*;
 
-fn wrapped(node_id: &[u8], message: &Message<'_>) -> Vec<u8> {
+pub(super) fn wrapped(node_id: &[u8], radius: u8, message: &Message<'_>) -> Vec<u8> {
     let mut inner = vec![0; message.encoded_len()];
     message.emit(&mut inner).unwrap();
     let forward = Message::Forward(Forward {
-        radius: 0,
+        radius,
         node_id,
         inner: &inner,
     });
@@ -43,21 +43,6 @@ fn five_thousand_strangers_get_a_bounded_number_of_answers() {
 }
 
 #[test]
-fn search_is_answered_to_who_asked() {
-    let mut script = Script::with(|settings| settings.gw_id = 9);
-    script.says(NODE, &Message::SearchGw(SearchGw { radius: 0 }));
-    script.hears(
-        NODE,
-        &Message::GwInfo(GwInfo {
-            gw_id: 9,
-            gw_addr: &[],
-        }),
-    );
-    script.says(NODE, &Message::SearchGw(SearchGw { radius: 0 }));
-    script.hears_nothing();
-}
-
-#[test]
 fn malformed_and_misdirected_datagrams_are_dropped_without_an_answer() {
     let mut script = Script::new();
     script.connected(NODE, "a", true);
@@ -74,22 +59,23 @@ fn malformed_and_misdirected_datagrams_are_dropped_without_an_answer() {
 #[test]
 fn d35_encapsulated_messages_need_a_forwarder_that_is_allowed() {
     let mut script = Script::new();
-    let datagram = wrapped(&[0x2a], &connect("a", true, false));
+    let datagram = wrapped(&[0x2a], 0, &connect("a", true, false));
     script.raw(NODE, &datagram);
     script.hears_nothing();
     assert_eq!(script.drops(), [DropReason::NotAForwarder]);
 
     let mut script = Script::with(|settings| settings.links[0].forwarders = Forwarders::Anyone);
-    script.raw(NODE, &wrapped(&[1], &connect("a", true, false)));
-    script.raw(NODE, &wrapped(&[2], &connect("b", true, false)));
+    script.raw(NODE, &wrapped(&[1], 0, &connect("a", true, false)));
+    script.raw(NODE, &wrapped(&[2], 0, &connect("b", true, false)));
     for id in [1, 2] {
         let (binding, datagram) = script.sent.pop_front().unwrap();
         assert_eq!(binding.node_id, NodeId::new(&[id]));
-        assert_eq!(datagram, wrapped(&[id], &connack(ACCEPTED)));
+        assert_eq!(datagram, wrapped(&[id], 0, &connack(ACCEPTED)));
     }
     assert_eq!(script.engine.sessions_len(), 2);
     let nested = wrapped(
         &[1],
+        0,
         &Message::Forward(Forward {
             radius: 0,
             node_id: &[2],
@@ -97,7 +83,7 @@ fn d35_encapsulated_messages_need_a_forwarder_that_is_allowed() {
         }),
     );
     script.raw(NODE, &nested);
-    script.raw(NODE, &wrapped(&[0; 19], &ping("")));
+    script.raw(NODE, &wrapped(&[0; 19], 0, &ping("")));
     assert_eq!(
         script.drops(),
         [DropReason::NotAForwarder, DropReason::NotAForwarder]

@@ -43,6 +43,7 @@ mod subscription_tree;
 mod supervision;
 mod topic_table;
 mod uplink;
+mod watches;
 mod will;
 
 #[cfg(test)]

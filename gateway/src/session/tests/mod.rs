@@ -9,6 +9,7 @@ mod identity;
 mod outages;
 mod publishing;
 mod reconfiguring;
+mod rules;
 mod sleeping;
 mod strangers;
 mod supervision;

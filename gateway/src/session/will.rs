@@ -159,7 +159,6 @@ impl Engine {
         bytes: &[u8],
         octets: usize,
     ) {
-        self.heard_in_handshake(now, &binding);
         match self.handshakes.get(&binding) {
             Some(Handshake {
                 target: Some(_), ..

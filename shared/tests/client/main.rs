@@ -18,4 +18,5 @@ mod register;
 mod rig;
 mod sleep;
 mod subscribe;
+mod table;
 mod will;

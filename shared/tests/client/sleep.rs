@@ -26,7 +26,7 @@ fn without_d26() -> Config {
 }
 
 #[test]
-fn sleeps_and_wakes_as_in_the_worked_exchange() {
+fn d22_sleeps_and_wakes_as_in_the_worked_exchange() {
     let mut rig = Rig::connected(config());
     rig.hears(register(5, 1, "cmd/a"));
     sends!(rig, Message::RegAck(_));
@@ -65,7 +65,7 @@ fn wakes_when_it_is_told_to() {
 }
 
 #[test]
-fn finishes_its_exchanges_before_it_sleeps() {
+fn a13_finishes_its_exchanges_before_it_sleeps() {
     let mut rig = Rig::connected(config());
     rig.node
         .publish(TOPIC, QoS::AtLeastOnce, false, b"1")
@@ -121,7 +121,7 @@ fn takes_what_comes_while_it_falls_asleep() {
 }
 
 #[test]
-fn powers_down_even_if_no_one_confirms_and_asks_again_early() {
+fn a13_powers_down_even_if_no_one_confirms_and_asks_again_early() {
     let mut rig = Rig::connected(config());
     rig.node.sleep(3600).unwrap();
     for _ in 0..4 {
@@ -154,7 +154,7 @@ fn powers_down_even_if_no_one_confirms_and_asks_again_early() {
 }
 
 #[test]
-fn a_second_acknowledgement_of_the_sleep_is_not_the_end_of_the_session() {
+fn d19_a_second_acknowledgement_of_the_sleep_is_not_the_end_of_the_session() {
     let mut rig = Rig::asleep(config(), 600);
     rig.hears(disconnect());
     rig.is_still();
@@ -162,7 +162,7 @@ fn a_second_acknowledgement_of_the_sleep_is_not_the_end_of_the_session() {
 }
 
 #[test]
-fn each_message_prolongs_a_wake() {
+fn a13_each_message_prolongs_a_wake() {
     let mut rig = Rig::asleep(config(), 600);
     rig.node.wake().unwrap();
     sends_wake(&mut rig);
@@ -178,7 +178,7 @@ fn each_message_prolongs_a_wake() {
 }
 
 #[test]
-fn a_wake_without_an_answer_is_tried_again_soon_and_in_the_end_elsewhere() {
+fn d23_a_wake_without_an_answer_is_tried_again_soon_and_in_the_end_elsewhere() {
     let mut rig = Rig::asleep(config(), 600);
     rig.timeout();
     for vain in 1..=3 {
@@ -230,7 +230,7 @@ fn one_answered_wake_forgives_the_vain_ones() {
 }
 
 #[test]
-fn a_gateway_that_does_not_know_it_is_connected_to_again() {
+fn d28_a_gateway_that_does_not_know_it_is_connected_to_again() {
     let mut rig = Rig::asleep(config(), 600);
     rig.timeout();
     sends_wake(&mut rig);
@@ -255,7 +255,7 @@ fn a_gateway_that_does_not_know_it_is_connected_to_again() {
 }
 
 #[test]
-fn publishes_without_leaving_sleep() {
+fn d26_publishes_without_leaving_sleep() {
     let mut rig = Rig::asleep(config(), 600);
     rig.node
         .publish(TOPIC, QoS::AtLeastOnce, false, b"1")
@@ -296,7 +296,7 @@ fn a_wake_waits_for_the_answer_to_a_publication() {
 }
 
 #[test]
-fn a_publication_from_sleep_that_is_disowned_reconnects() {
+fn d28_a_publication_from_sleep_that_is_disowned_reconnects() {
     let mut rig = Rig::asleep(config(), 600);
     rig.node
         .publish(TOPIC, QoS::AtLeastOnce, false, b"1")
@@ -312,7 +312,7 @@ fn a_publication_from_sleep_that_is_disowned_reconnects() {
 }
 
 #[test]
-fn connects_to_publish_where_the_gateway_wants_that_and_sleeps_again() {
+fn d30_connects_to_publish_where_the_gateway_wants_that_and_sleeps_again() {
     let mut rig = Rig::asleep(without_d26(), 600);
     rig.node
         .publish(TOPIC, QoS::AtLeastOnce, false, b"1")
@@ -341,7 +341,7 @@ fn connects_to_publish_where_the_gateway_wants_that_and_sleeps_again() {
 }
 
 #[test]
-fn a_resumed_session_keeps_ids_and_subscriptions() {
+fn d30_a_resumed_session_keeps_ids_and_subscriptions() {
     let mut rig = Rig::connected(without_d26());
     rig.node
         .subscribe(Topic::Name("cmd/a"), QoS::AtLeastOnce)
@@ -374,7 +374,7 @@ fn a_resumed_session_keeps_ids_and_subscriptions() {
 }
 
 #[test]
-fn connecting_ends_the_sleep_for_good() {
+fn d30_connecting_ends_the_sleep_for_good() {
     let mut rig = Rig::asleep(config(), 600);
     rig.node.connect(rig.now).unwrap();
     sends!(rig, Message::Connect(_));
@@ -391,7 +391,7 @@ fn connecting_ends_the_sleep_for_good() {
 }
 
 #[test]
-fn another_duration_is_told_to_the_gateway() {
+fn a13_another_duration_is_told_to_the_gateway() {
     let mut rig = Rig::asleep(config(), 600);
     rig.node.sleep(60).unwrap();
     sends!(
@@ -419,7 +419,7 @@ fn another_duration_is_told_to_the_gateway() {
 }
 
 #[test]
-fn a_sleeping_node_can_be_switched_off() {
+fn a13_a_sleeping_node_can_be_switched_off() {
     let mut rig = Rig::asleep(config(), 600);
     rig.node.disconnect().unwrap();
     sends!(rig, Message::Disconnect(Disconnect { duration_s: None }));
@@ -429,7 +429,7 @@ fn a_sleeping_node_can_be_switched_off() {
 }
 
 #[test]
-fn qos_2_from_the_gateway_is_delivered_in_a_wake() {
+fn a13_qos_2_from_the_gateway_is_delivered_in_a_wake() {
     let mut rig = Rig::asleep(config(), 600);
     rig.node.wake().unwrap();
     sends_wake(&mut rig);
@@ -445,7 +445,7 @@ fn qos_2_from_the_gateway_is_delivered_in_a_wake() {
 }
 
 #[test]
-fn sleep_needs_a_connection_and_a_duration() {
+fn d20_sleep_needs_a_connection_and_a_duration() {
     let mut rig = Rig::new(config());
     assert_eq!(rig.node.sleep(60), Err(CommandError::NotConnected));
     assert_eq!(rig.node.wake(), Err(CommandError::NotAsleep));

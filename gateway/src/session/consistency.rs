@@ -133,7 +133,11 @@ impl Engine {
             // Where its link carries nothing its time stands still.
             if self.links.reach(session.binding) {
                 let soon = session.timer.is_some_and(|at| at <= deadline);
-                assert!(soon, "{client_id} is looked at too late");
+                assert!(
+                    soon,
+                    "{client_id} is looked at too late: {:?} for {deadline}, {:?} until {}",
+                    session.timer, session.state, session.deadline
+                );
             }
         }
         for (binding, handshake) in &self.handshakes {

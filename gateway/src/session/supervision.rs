@@ -69,6 +69,8 @@ impl Engine {
             {
                 session.restart_supervision(now, &self.settings);
             }
+            // New settings may ask for less time than the pending timer leaves.
+            self.reschedule(key);
         }
     }
 

@@ -112,8 +112,12 @@ pub fn covers(allowed: &str, asked: &str) -> bool {
     if asked.starts_with('$') && allowed.starts_with(['+', '#']) {
         return false;
     }
-    // A name has one level at least, so at the front `#` asks for no more than `+/#`.
-    let asked = if asked == "#" { "+/#" } else { asked };
+    // No name is empty, so these ask for no more than with one level before their `#`.
+    let asked = match asked {
+        "#" => "+/#",
+        "/#" => "/+/#",
+        other => other,
+    };
     let (mut allowed, mut asked) = (allowed.split('/'), asked.split('/'));
     loop {
         match (allowed.next(), asked.next()) {

@@ -112,11 +112,12 @@ pub fn covers(allowed: &str, asked: &str) -> bool {
     if asked.starts_with('$') && allowed.starts_with(['+', '#']) {
         return false;
     }
-    // No name is empty, so these ask for no more than with one level before their `#`.
+    // A name has one octet at least, so at the front `#` asks for no more than `+/#`, and of
+    // `/#` the parent level is no name.
     let asked = match asked {
         "#" => "+/#",
         "/#" => "/+/#",
-        other => other,
+        _ => asked,
     };
     let (mut allowed, mut asked) = (allowed.split('/'), asked.split('/'));
     loop {

@@ -193,6 +193,7 @@ fn filters_match(#[case] filter: &str, #[case] name: &str, #[case] expected: boo
 #[case("+/+/#", "#", false)]
 #[case("/+/#", "/#", true)]
 #[case("+/+/#", "/#", true)]
+#[case("+/+", "/#", false)]
 #[case("/+/+/#", "/#", false)]
 #[case("a/+/#", "/#", false)]
 #[case("+", "#", false)]

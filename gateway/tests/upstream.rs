@@ -5,7 +5,7 @@ mod upstream_engine;
 
 use std::time::Duration;
 
-use fake_broker::{FakeBroker, Script};
+use fake_broker::{FakeBroker, Script, no_properties};
 use gateway::session::{Refusal, UpstreamEvent};
 use gateway::upstream::{Secret, Upstream};
 use rumqttc::v5::mqttbytes::v5::{
@@ -630,26 +630,4 @@ async fn the_session_is_asked_for_as_configured() {
     assert_eq!(connect.client_id, "gateway-under-test");
     assert_eq!(properties.session_expiry_interval, Some(7 * 24 * 3600));
     assert_eq!(properties.receive_maximum, Some(256));
-}
-
-fn no_properties() -> ConnAckProperties {
-    ConnAckProperties {
-        session_expiry_interval: None,
-        receive_max: None,
-        max_qos: None,
-        retain_available: None,
-        max_packet_size: None,
-        assigned_client_identifier: None,
-        topic_alias_max: None,
-        reason_string: None,
-        user_properties: Vec::new(),
-        wildcard_subscription_available: None,
-        subscription_identifiers_available: None,
-        shared_subscription_available: None,
-        server_keep_alive: None,
-        response_information: None,
-        server_reference: None,
-        authentication_method: None,
-        authentication_data: None,
-    }
 }

@@ -9,7 +9,7 @@ use fake_broker::{FakeBroker, Script};
 use gateway::session::{
     Delivery, DeliveryId, Publication, Refusal, UpstreamEvent, UpstreamRequest,
 };
-use gateway::upstream::UpstreamConfig;
+use gateway::upstream::{Overlapping, UpstreamConfig};
 use rumqttc::v5::mqttbytes::QoS as MqttQos;
 use rumqttc::v5::mqttbytes::v5::{Packet, PubRel, RetainForwardRule, SubscribeReasonCode};
 use shared::wire::QoS;
@@ -107,7 +107,10 @@ async fn subscriptions_are_answered_one_by_one() {
 #[tokio::test]
 async fn subscriptions_survive_a_kept_session_and_are_made_again_in_a_new_one() {
     let broker = FakeBroker::start(Script::default(), 0).await;
-    let mut engine = Engine::start(&config(&broker), 0);
+    let mut config = config(&broker);
+    // With an identifier each, they would not fit one packet.
+    config.overlapping = Overlapping::Single;
+    let mut engine = Engine::start(&config, 0);
     for n in 0..40 {
         engine.subscribe(&format!("f/{n}"), QoS::AtLeastOnce);
     }

@@ -11,8 +11,10 @@
 //! ends only the processes it started, by their process ids.
 
 mod cargo;
+mod carrier;
 pub mod load;
 mod mosquitto;
+pub mod ops;
 mod ports;
 mod probe;
 mod process;
@@ -23,6 +25,7 @@ mod usage;
 pub mod world;
 
 pub use cargo::{Profile, gateway_binary, target_directory, workspace_root};
+pub use carrier::Carrier;
 pub use mosquitto::{Credentials, Mosquitto, MosquittoClient, MosquittoOptions};
 pub use ports::{free_tcp_port, free_udp_port, udp_drops};
 pub use probe::{MqttProbe, ProbeOptions, Received};

@@ -1,7 +1,8 @@
 //! A real mosquitto with its own folder and port.
 
+use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -160,6 +161,7 @@ impl Mosquitto {
         let mut conf = format!(
             "listener {} 127.0.0.1\nuser root\nlog_dest stderr\nlog_type all\n\
              connection_messages true\nset_tcp_nodelay true\nmax_queued_messages 0\n\
+             sys_interval 1\n\
              allow_anonymous {}\n",
             self.port,
             self.options.credentials.is_none()
@@ -269,6 +271,38 @@ impl MosquittoClient {
             command.arg("-r");
         }
         let output = command.output().context("cannot start mosquitto_pub")?;
+        if !output.status.success() {
+            bail!(
+                "mosquitto_pub: {}",
+                String::from_utf8_lossy(&output.stderr).trim()
+            );
+        }
+        Ok(())
+    }
+
+    /// Publishes each payload of `lines`, none of which has a line feed, with one
+    /// `mosquitto_pub -l`; they keep their order.
+    ///
+    /// # Errors
+    /// Where the client is not installed or reports a failure.
+    pub fn publish_lines(
+        &self,
+        topic: &str,
+        qos: u8,
+        lines: impl IntoIterator<Item = String>,
+    ) -> Result<()> {
+        let mut command = self.command("mosquitto_pub")?;
+        command.args(["-t", topic, "-q", &qos.to_string(), "-l"]);
+        command.stdin(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().context("cannot start mosquitto_pub")?;
+        let stdin = child.stdin.take().context("no pipe")?;
+        let mut stdin = BufWriter::new(stdin);
+        for line in lines {
+            writeln!(stdin, "{line}")?;
+        }
+        // Closed, it tells the client that this is all.
+        drop(stdin);
+        let output = child.wait_with_output()?;
         if !output.status.success() {
             bail!(
                 "mosquitto_pub: {}",

@@ -69,6 +69,18 @@ impl Sandgrouse {
         })
     }
 
+    /// Starts a gateway with `config_toml`, which names a UDP link at `udp_port`.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub fn with_config(udp_port: u16, config_toml: String) -> Result<Self> {
+        Self::start(Launch {
+            config_toml,
+            udp_port: Some(udp_port),
+            profile: Profile::from_env(),
+        })
+    }
+
     /// Starts a gateway with one UDP link and the embedded broker, both on ephemeral ports,
     /// and returns it with the broker's port.
     ///
@@ -155,6 +167,8 @@ const CONFIG_FILE: &str = "sandgrouse.toml";
 
 /// Configurations that several tests and rigs need.
 pub mod config {
+    use std::path::Path;
+
     use crate::{Credentials, Mosquitto};
 
     /// Returns a configuration with one UDP link on the loopback and `broker` upstream.
@@ -176,6 +190,15 @@ pub mod config {
     #[must_use]
     pub fn udp_link(udp_port: u16) -> String {
         format!("[[link]]\nname = \"udp\"\ntype = \"udp\"\nlisten = \"127.0.0.1:{udp_port}\"\n")
+    }
+
+    /// Returns the section of a serial link on `device`.
+    #[must_use]
+    pub fn serial_link(device: &Path) -> String {
+        format!(
+            "[[link]]\nname = \"serial\"\ntype = \"serial\"\npath = \"{}\"\n",
+            device.display()
+        )
     }
 
     /// Returns the section of an upstream at `broker`.

@@ -1,22 +1,31 @@
-//! MQTT-SN over UDP by hand: a socket that speaks messages, and a blocking node on top of it.
+//! MQTT-SN by hand: a socket that speaks messages, and a blocking node on top of it.
 //!
 //! The node is written from the standard, apart from `shared::client`: a test of the gateway
 //! must not rest on the machine that the gateway was built together with.
 
 use std::collections::{HashMap, HashSet, VecDeque};
-use std::net::{SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
+
 use shared::wire::{
     Acknowledgement, Connect, Disconnect, Message, MsgId, PingReq, Publish, QoS, Register,
     ReturnCode, ShortName, Subscribe, TopicFilter, TopicId, TopicRef, WireError,
 };
 
-/// A UDP socket of its own port that talks to one gateway.
+use crate::carrier::Attachment;
+
+/// A node's way to one gateway: a UDP socket of its own port, or a place at a [`Carrier`].
+///
+/// [`Carrier`]: crate::Carrier
 #[derive(Debug)]
-pub struct SnSocket {
-    socket: UdpSocket,
+pub struct SnSocket(Way);
+
+#[derive(Debug)]
+enum Way {
+    Udp(UdpSocket),
+    Carried(Attachment),
 }
 
 /// One datagram as it came.
@@ -40,21 +49,36 @@ impl SnSocket {
     /// The system's error.
     pub fn open(gateway: SocketAddr) -> Result<Self> {
         let local = if gateway.is_ipv6() {
-            "[::1]:0"
+            IpAddr::from(Ipv6Addr::LOCALHOST)
         } else {
-            "127.0.0.1:0"
+            IpAddr::from(Ipv4Addr::LOCALHOST)
         };
+        Self::open_from((local, 0).into(), gateway)
+    }
+
+    /// Opens a socket at `local`, which may be any address of the loopback.
+    ///
+    /// # Errors
+    /// The system's error.
+    pub fn open_from(local: SocketAddr, gateway: SocketAddr) -> Result<Self> {
         let socket = UdpSocket::bind(local)?;
         socket.connect(gateway)?;
-        Ok(Self { socket })
+        Ok(Self(Way::Udp(socket)))
+    }
+
+    pub(crate) const fn carried(attachment: Attachment) -> Self {
+        Self(Way::Carried(attachment))
     }
 
     /// Returns the socket's own address.
     ///
     /// # Errors
-    /// The system's error.
+    /// The system's error, or that it is a place at a carrier.
     pub fn local_addr(&self) -> Result<SocketAddr> {
-        Ok(self.socket.local_addr()?)
+        match &self.0 {
+            Way::Udp(socket) => Ok(socket.local_addr()?),
+            Way::Carried(_) => bail!("a place at a carrier has no address"),
+        }
     }
 
     /// Sends one message.
@@ -72,7 +96,11 @@ impl SnSocket {
     /// # Errors
     /// The system's error.
     pub fn send_bytes(&self, bytes: &[u8]) -> Result<()> {
-        match self.socket.send(bytes) {
+        let socket = match &self.0 {
+            Way::Udp(socket) => socket,
+            Way::Carried(attachment) => return attachment.send(bytes),
+        };
+        match socket.send(bytes) {
             Ok(_) => Ok(()),
             // The answer to an earlier datagram: nobody listens there just now.
             Err(error) if error.kind() == std::io::ErrorKind::ConnectionRefused => Ok(()),
@@ -85,14 +113,17 @@ impl SnSocket {
     /// # Errors
     /// The system's error.
     pub fn receive(&self, timeout: Duration) -> Result<Option<Datagram>> {
+        let socket = match &self.0 {
+            Way::Udp(socket) => socket,
+            Way::Carried(attachment) => return Ok(attachment.receive(timeout)),
+        };
         let start = Instant::now();
         let mut buffer = [0; 65_536];
         loop {
             let left = timeout.saturating_sub(start.elapsed());
             // A read timeout of zero would mean to wait for ever.
-            self.socket
-                .set_read_timeout(Some(left.max(Duration::from_millis(1))))?;
-            match self.socket.recv(&mut buffer) {
+            socket.set_read_timeout(Some(left.max(Duration::from_millis(1))))?;
+            match socket.recv(&mut buffer) {
                 Ok(len) => return Ok(Some(Datagram(buffer[..len].to_vec()))),
                 Err(error) if is_timeout(&error) && left.is_zero() => return Ok(None),
                 Err(error) if is_timeout(&error) => {}
@@ -166,8 +197,14 @@ impl SnNode {
     /// # Errors
     /// The system's error.
     pub fn new(gateway: SocketAddr, client_id: &str) -> Result<Self> {
-        Ok(Self {
-            socket: SnSocket::open(gateway)?,
+        Ok(Self::over(SnSocket::open(gateway)?, client_id))
+    }
+
+    /// Creates a node that speaks over `socket`.
+    #[must_use]
+    pub fn over(socket: SnSocket, client_id: &str) -> Self {
+        Self {
+            socket,
             client_id: client_id.to_owned(),
             last_id: MsgId::NONE,
             names: HashMap::new(),
@@ -176,7 +213,12 @@ impl SnNode {
             repeats: 0,
             retry: Duration::from_secs(1),
             acknowledges: true,
-        })
+        }
+    }
+
+    /// Moves the node to another place, with all that it knows.
+    pub fn move_to(&mut self, socket: SnSocket) {
+        self.socket = socket;
     }
 
     /// Opens a socket and a clean session.

@@ -39,12 +39,36 @@ pub struct UpstreamConfig {
     pub qos0_len_max: usize,
     /// The largest MQTT packet that the broker may send, in octets.
     pub packet_bytes_max: u32,
+    /// The most octets from the broker that wait for the gateway.
+    pub unfetched_bytes_max: usize,
+    /// What the broker sends where several subscriptions match.
+    pub overlapping: OverlappingSubscriptions,
     /// Whether every packet leaves at once.
     pub tcp_nodelay: bool,
     /// The first pause before a reconnection.
     pub reconnect_min: Duration,
     /// The longest pause before a reconnection.
     pub reconnect_max: Duration,
+}
+
+/// What a broker sends where several subscriptions of the gateway match a publication.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OverlappingSubscriptions {
+    /// A copy for each: mosquitto, EMQX.
+    #[default]
+    Each,
+    /// A single copy.
+    Single,
+}
+
+impl OverlappingSubscriptions {
+    fn read(section: &mut Section<'_, '_>) -> Self {
+        let word = section.or("overlapping_subscriptions", DEFAULT_OVERLAPPING.to_owned());
+        match word.as_str() {
+            SINGLE => Self::Single,
+            _ => Self::Each,
+        }
+    }
 }
 
 /// A certificate and its key, both as PEM.
@@ -85,6 +109,13 @@ pub const DEFAULT_QUEUE_BYTES_MAX: usize = 8_388_608;
 pub const DEFAULT_QOS0_LEN_MAX: usize = 1_000;
 /// The largest packet where nothing is configured, in octets.
 pub const DEFAULT_PACKET_BYTES_MAX: u32 = 131_072;
+/// The octets that wait for the gateway where nothing is configured.
+pub const DEFAULT_UNFETCHED_BYTES_MAX: usize = 16_777_216;
+/// The words for [`OverlappingSubscriptions`].
+pub const OVERLAPPING: &[&str] = &[DEFAULT_OVERLAPPING, SINGLE];
+/// What the broker sends to overlapping subscriptions where nothing is configured.
+pub const DEFAULT_OVERLAPPING: &str = "each";
+const SINGLE: &str = "single";
 /// Whether packets leave at once where nothing is configured.
 pub const DEFAULT_TCP_NODELAY: bool = true;
 /// The first pause before a reconnection where nothing is configured.
@@ -113,6 +144,8 @@ impl UpstreamConfig {
             queue_bytes_max: DEFAULT_QUEUE_BYTES_MAX,
             qos0_len_max: DEFAULT_QOS0_LEN_MAX,
             packet_bytes_max: DEFAULT_PACKET_BYTES_MAX,
+            unfetched_bytes_max: DEFAULT_UNFETCHED_BYTES_MAX,
+            overlapping: OverlappingSubscriptions::Each,
             tcp_nodelay: DEFAULT_TCP_NODELAY,
             reconnect_min: DEFAULT_RECONNECT_MIN,
             reconnect_max: DEFAULT_RECONNECT_MAX,
@@ -145,6 +178,8 @@ impl UpstreamConfig {
             queue_bytes_max: section.or("queue_bytes_max", default.queue_bytes_max),
             qos0_len_max: section.or("qos0_len_max", default.qos0_len_max),
             packet_bytes_max: section.or("packet_bytes_max", default.packet_bytes_max),
+            unfetched_bytes_max: section.or("unfetched_bytes_max", default.unfetched_bytes_max),
+            overlapping: OverlappingSubscriptions::read(section),
             tcp_nodelay: section.or("tcp_nodelay", default.tcp_nodelay),
             reconnect_min: section.or("reconnect_min", default.reconnect_min),
             reconnect_max: section.or("reconnect_max", default.reconnect_max),

@@ -7,13 +7,13 @@ use std::sync::Arc;
 use shared::rng::Rng;
 use shared::wire::TopicId;
 
-use crate::config::{self, Config, LinkKind, NodeConfig, Others};
+use crate::config::{self, Config, LinkKind, NodeConfig, Others, OverlappingSubscriptions};
 use crate::session::{
     Admission, Forwarders, LinkId, LinkSettings, MailboxLimits, NodeRule, QosMinusOneRule, Senders,
     Settings,
 };
 use crate::upstream::{
-    ClientIdentity, Secret, TlsConfig, UpstreamConfig, UpstreamConfigError, tls,
+    ClientIdentity, Overlapping, Secret, TlsConfig, UpstreamConfig, UpstreamConfigError, tls,
 };
 
 /// The downlink publications the broker may send before it waits for answers: all that MQTT
@@ -205,6 +205,11 @@ pub(super) fn upstream(config: &Config, embedded: Option<SocketAddr>) -> Upstrea
         inflight_max: upstream.inflight_max,
         qos0_len_max: upstream.qos0_len_max,
         max_packet_size: upstream.packet_bytes_max,
+        unfetched_bytes_max: upstream.unfetched_bytes_max,
+        overlapping: match upstream.overlapping {
+            OverlappingSubscriptions::Each => Overlapping::Each,
+            OverlappingSubscriptions::Single => Overlapping::Single,
+        },
         tcp_nodelay: upstream.tcp_nodelay,
         queue_len_max: upstream.queue_len_max,
         queue_bytes_max: upstream.queue_bytes_max,

@@ -56,6 +56,11 @@ impl Mailbox {
         self.bytes
     }
 
+    /// Returns the letters, in the order in which they are to go.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Letter> {
+        self.letters.values().map(|letter| &**letter)
+    }
+
     pub(super) fn has_topic(&self, topic: &str) -> bool {
         self.topics.contains_key(topic)
     }

@@ -15,6 +15,7 @@ mod admission;
 mod anonymous;
 mod answers;
 mod connect;
+mod consistency;
 mod discovery;
 mod downlink;
 mod ending;
@@ -45,12 +46,14 @@ mod subscription_tree;
 mod supervision;
 mod topic_table;
 mod uplink;
+mod watches;
 mod will;
 
 #[cfg(test)]
 mod tests;
 
 pub use address::{ForwarderRule, NotAPrefix, Prefix};
+pub use consistency::Sight;
 pub use engine::Engine;
 pub use nodes::{NodeState, NodeStatus};
 pub use output::{DropReason, Ending, Notice, Output, Stats};

@@ -323,8 +323,8 @@ pub(super) struct Outputs {
     queue: VecDeque<Output>,
     scratch: BytesMut,
     last_publication: u64,
-    uplinks: HashMap<PublicationId, SessionKey>,
-    deliveries: BTreeMap<DeliveryId, u32>,
+    pub(super) uplinks: HashMap<PublicationId, SessionKey>,
+    pub(super) deliveries: BTreeMap<DeliveryId, u32>,
     pub(super) stats: Stats,
 }
 

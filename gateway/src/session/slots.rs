@@ -8,7 +8,7 @@ use slab::Slab;
 
 use super::port::{Binding, LinkId};
 use super::state::Session;
-use super::status::WatchKey;
+use super::watches::WatchKey;
 
 /// The place of a session; used again after the session has gone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -17,9 +17,9 @@ pub(super) struct SessionKey(pub(super) u32);
 /// All sessions, found by client id or by binding without a scan.
 #[derive(Debug, Default)]
 pub(super) struct Slots {
-    sessions: Slab<Session>,
-    by_client_id: HashMap<Arc<str>, SessionKey>,
-    by_binding: HashMap<Binding, SessionKey>,
+    pub(super) sessions: Slab<Session>,
+    pub(super) by_client_id: HashMap<Arc<str>, SessionKey>,
+    pub(super) by_binding: HashMap<Binding, SessionKey>,
 }
 
 impl Slots {
@@ -111,7 +111,7 @@ pub(super) enum TimerOwner {
 /// armed. A deadline that moves later costs nothing, for the owner is asked again when the early
 /// one fires; one that moves earlier takes the place of the late one.
 #[derive(Debug, Default)]
-pub(super) struct Timers(BTreeSet<(Instant, TimerOwner)>);
+pub(super) struct Timers(pub(super) BTreeSet<(Instant, TimerOwner)>);
 
 impl Timers {
     /// Makes the owner's timer fire at `at` or before; `armed` is when it is armed already.

@@ -277,8 +277,13 @@ impl Engine {
         self.send(key, &Message::SubAck(answer));
     }
 
-    /// Takes a filter that was not granted out of the tree, unless an older grant stands.
+    /// Takes a filter that was not granted out of the tree, unless an older grant stands or the
+    /// node still waits for another answer.
     fn retract(&mut self, key: SessionKey, filter: &str) {
+        let session = self.slots.get(key);
+        if session.is_some_and(|session| session.asks_for(filter)) {
+            return;
+        }
         let granted = self
             .slots
             .get(key)
@@ -314,7 +319,11 @@ impl Engine {
 
     fn give_up_pending(&mut self, key: SessionKey, pending: Vec<PendingSubscribe>) {
         for PendingSubscribe { filter, .. } in pending {
-            self.stop_waiting(key, &filter);
+            // The oldest request goes first, and its answer is the first to come.
+            let waiting = self.subscribing.get_mut(&filter).into_iter().flatten();
+            if let Some(entry) = waiting.into_iter().find(|entry| **entry == Some(key)) {
+                *entry = None;
+            }
             self.retract(key, &filter);
         }
     }
@@ -331,9 +340,10 @@ impl Engine {
         }
         let Some(key) = last else { return };
         if let Some(session) = self.slots.get_mut(key) {
-            session
-                .pending_subscribes
-                .retain(|pending| pending.filter != *filter);
+            let mut pending = session.pending_subscribes.iter();
+            if let Some(index) = pending.rposition(|pending| pending.filter == *filter) {
+                session.pending_subscribes.remove(index);
+            }
         }
         self.retract(key, filter);
     }
@@ -408,6 +418,11 @@ impl Engine {
 }
 
 impl super::state::Session {
+    fn asks_for(&self, filter: &str) -> bool {
+        let mut pending = self.pending_subscribes.iter();
+        pending.any(|pending| &*pending.filter == filter)
+    }
+
     /// Returns what a pre-defined id of a new subscription meant in an older one: under one id a
     /// node can be sent one topic only.
     fn former_meaning(&self, pending: &PendingSubscribe) -> Option<Arc<str>> {

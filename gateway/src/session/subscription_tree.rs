@@ -11,21 +11,21 @@ use super::slots::SessionKey;
 /// A tree of topic filter levels; matching a topic costs its levels, not the subscriptions.
 #[derive(Debug, Default)]
 pub(super) struct SubscriptionTree {
-    root: Level,
+    pub(super) root: Level,
 }
 
 #[derive(Debug, Default)]
-struct Level {
-    children: BTreeMap<Box<str>, Self>,
+pub(super) struct Level {
+    pub(super) children: BTreeMap<Box<str>, Self>,
     /// The filter that ends here, where anyone subscribes to it.
     filter: Option<Arc<str>>,
-    subscribers: Vec<Subscriber>,
+    pub(super) subscribers: Vec<Subscriber>,
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Subscriber {
-    key: SessionKey,
-    qos: QoS,
+pub(super) struct Subscriber {
+    pub(super) key: SessionKey,
+    pub(super) qos: QoS,
     /// Whether the broker has granted it.
     granted: bool,
 }

@@ -42,6 +42,8 @@ impl Engine {
         if session.state != State::Gone {
             session.restart_supervision(now, &self.settings);
         }
+        // Its time may have been longer before: after a stop of the gateway, say.
+        self.reschedule(key);
         self.watch_heard(now, key);
     }
 

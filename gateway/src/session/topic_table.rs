@@ -89,6 +89,11 @@ impl TopicTable {
         self.name(id)
     }
 
+    /// Returns how many names have an id.
+    pub(super) const fn len(&self) -> usize {
+        self.entries.len()
+    }
+
     pub(super) fn name(&self, id: TopicId) -> Option<&Arc<str>> {
         Some(&self.entries.get(self.place(id)?)?.name)
     }

@@ -27,8 +27,8 @@ pub(super) struct Handshake {
     /// The will topic, once it is there.
     target: Option<WillTopic>,
     tries: u8,
-    retry_at: Instant,
-    timer: Option<Instant>,
+    pub(super) retry_at: Instant,
+    pub(super) timer: Option<Instant>,
 }
 
 impl Engine {
@@ -159,7 +159,6 @@ impl Engine {
         bytes: &[u8],
         octets: usize,
     ) {
-        self.heard_in_handshake(now, &binding);
         match self.handshakes.get(&binding) {
             Some(Handshake {
                 target: Some(_), ..

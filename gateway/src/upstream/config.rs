@@ -50,6 +50,11 @@ pub struct UpstreamConfig {
     pub receive_maximum: u16,
     /// The largest MQTT packet the broker may send, in bytes.
     pub max_packet_size: u32,
+    /// Bytes of topic and payload the broker has sent and the engine has not fetched. Beyond it
+    /// QoS 0 is dropped, and nothing more is read from the broker.
+    pub unfetched_bytes_max: usize,
+    /// What the broker sends where several subscriptions match a publication.
+    pub overlapping: Overlapping,
     /// Whether every packet leaves at once. Off, small packets wait for the broker's TCP
     /// acknowledgement and share segments: fewer bytes on a metered link, more delay.
     pub tcp_nodelay: bool,
@@ -78,6 +83,8 @@ impl UpstreamConfig {
             first_clean: false,
             receive_maximum: 256,
             max_packet_size: 128 * 1024,
+            unfetched_bytes_max: 16 * 1024 * 1024,
+            overlapping: Overlapping::Each,
             tcp_nodelay: true,
         }
     }
@@ -121,6 +128,9 @@ impl UpstreamConfig {
         if self.max_packet_size < PACKET_SIZE_MIN {
             return wrong("max_packet_size", "at least 1024");
         }
+        if self.unfetched_bytes_max == 0 {
+            return wrong("unfetched_bytes_max", "at least 1");
+        }
         Ok(())
     }
 
@@ -137,6 +147,20 @@ impl UpstreamConfig {
         }
         Ok(())
     }
+}
+
+/// What a broker sends where several subscriptions of ours match a publication; MQTT 5 leaves
+/// it the choice [MQTT 5 §3.3.4].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Overlapping {
+    /// A copy for each: mosquitto, EMQX, the embedded broker. Subscriptions carry an identifier,
+    /// by which the copies are told from repetitions; it costs two octets or more in each
+    /// publication from the broker. A broker that turns out to send a single copy, or to know no
+    /// identifiers, is served as by [`Self::Single`].
+    #[default]
+    Each,
+    /// A single copy.
+    Single,
 }
 
 /// How the broker's certificate is checked, and who we say we are.

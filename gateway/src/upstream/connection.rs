@@ -9,6 +9,10 @@
 //!   the next one repeats: every packet id counts as received from the start.
 //! - The window also holds back acknowledgements and subscriptions: ours is one smaller, so
 //!   that it never closes.
+//! - It does not see a DISCONNECT of one octet, as mosquitto sends it: a connection that is taken
+//!   over then looks like one that was lost, and the back-off has to do without the reason.
+//! - Of a PUBLISH with several Subscription Identifiers it may take some for payload:
+//!   `subscriptions::may_be_garbled`.
 //! - Cancelling `poll` can lose a request it has taken: it is only cancelled while none is on
 //!   its way ([`Connection::is_idle`]).
 

@@ -16,6 +16,8 @@ pub(super) struct BrokerLimits {
     qos_max: QoS,
     retain: bool,
     packet_size_max: usize,
+    /// Whether subscriptions may have identifiers.
+    pub(super) subscription_ids: bool,
 }
 
 impl Default for BrokerLimits {
@@ -26,6 +28,7 @@ impl Default for BrokerLimits {
             qos_max: QoS::ExactlyOnce,
             retain: true,
             packet_size_max: usize::MAX,
+            subscription_ids: true,
         }
     }
 }
@@ -49,6 +52,8 @@ impl BrokerLimits {
             packet_size_max: properties
                 .and_then(|p| p.max_packet_size)
                 .map_or(usize::MAX, |size| size as usize),
+            subscription_ids: properties.and_then(|p| p.subscription_identifiers_available)
+                != Some(0),
         }
     }
 
@@ -163,7 +168,7 @@ pub(super) fn granted(reason: SubscribeReasonCode) -> Result<QoS, u8> {
         SubscribeReasonCode::PkidInUse => Err(PACKET_ID_IN_USE),
         SubscribeReasonCode::QuotaExceeded => Err(QUOTA_EXCEEDED),
         SubscribeReasonCode::SharedSubscriptionsNotSupported => Err(0x9E),
-        SubscribeReasonCode::SubscriptionIdNotSupported => Err(0xA1),
+        SubscribeReasonCode::SubscriptionIdNotSupported => Err(SUBSCRIPTION_ID_NOT_SUPPORTED),
         SubscribeReasonCode::WildcardSubscriptionsNotSupported => Err(0xA2),
     }
 }
@@ -206,3 +211,5 @@ pub(super) const QUOTA_EXCEEDED: u8 = 0x97;
 const PAYLOAD_FORMAT_INVALID: u8 = 0x99;
 const RETAIN_NOT_SUPPORTED: u8 = 0x9A;
 const QOS_NOT_SUPPORTED: u8 = 0x9B;
+/// Subscription Identifiers not supported [MQTT 5 §2.4].
+pub(super) const SUBSCRIPTION_ID_NOT_SUPPORTED: u8 = 0xA1;

@@ -31,7 +31,7 @@ use std::future::Future;
 use std::time::Duration;
 
 pub use config::{
-    ClientIdentity, INFLIGHT_LIMIT, KEEP_ALIVE_MIN, Secret, TlsConfig, UpstreamConfig,
+    ClientIdentity, INFLIGHT_LIMIT, KEEP_ALIVE_MIN, Overlapping, Secret, TlsConfig, UpstreamConfig,
     UpstreamConfigError,
 };
 pub use mqtt::{MqttUpstream, UpstreamMonitor};

@@ -14,7 +14,7 @@ use tokio::time::{Instant, timeout};
 
 use super::Upstream;
 use super::backoff::Backoff;
-use super::config::{Secret, UpstreamConfig, UpstreamConfigError};
+use super::config::{Overlapping, Secret, UpstreamConfig, UpstreamConfigError};
 use super::connection::Origin;
 use super::deliveries::Deliveries;
 use super::ledger::{Ledger, cost};
@@ -27,8 +27,8 @@ use crate::session::{UpstreamEvent, UpstreamRequest};
 /// One MQTT 5 connection for all nodes, kept up by a task of its own.
 ///
 /// The channels to and from that task have no length of their own. What goes in is bounded here
-/// by count and bytes; what comes out is bounded by what went in, by the Receive Maximum, and
-/// for QoS 0 by a count.
+/// by count and bytes; what comes out is bounded by what went in, and by the bytes and the QoS 0
+/// publications that the engine has not fetched.
 #[derive(Debug)]
 pub struct MqttUpstream {
     commands: UnboundedSender<Command>,
@@ -86,6 +86,8 @@ impl MqttUpstream {
             backoff_max: config.backoff_max,
             lasting: config.backoff_min * LASTING,
             qos0_len_max: config.qos0_len_max,
+            unfetched_bytes_max: config.unfetched_bytes_max,
+            identifies: config.overlapping == Overlapping::Each,
             close_by: None,
             log: Log::default(),
         };
@@ -150,22 +152,19 @@ impl Upstream for MqttUpstream {
         if self.events.recv_many(out, EVENTS_AT_ONCE).await == 0 {
             return std::future::pending().await;
         }
-        let fetched = out[before..]
-            .iter()
-            .filter(
-                |event| matches!(event, UpstreamEvent::Delivery(delivery) if delivery.id.is_none()),
-            )
-            .count();
-        self.counters.unfetched_qos0.fetch_sub(fetched, Relaxed);
+        self.counters.fetched(&out[before..]);
     }
 
     async fn close(self, limit: Duration) -> usize {
         let Self {
             commands,
+            events,
             mut task,
             counters,
             ..
         } = self;
+        // Nothing is fetched any more, so nothing waits to be.
+        drop(events);
         // A task that has ended already takes no command, and is joined at once.
         let _ = commands.send(Command::Close(Instant::now() + limit));
         if timeout(limit + DISCONNECT_GRACE, &mut task).await.is_err() {

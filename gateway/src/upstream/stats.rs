@@ -2,6 +2,11 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 
+use tokio::sync::Notify;
+
+use super::ledger::cost;
+use crate::session::{Delivery, UpstreamEvent};
+
 /// What the upstream has done and holds, at one moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -40,8 +45,16 @@ pub struct UpstreamStats {
     pub duplicate_deliveries: u64,
     /// Downlink QoS 0 publications dropped because the engine did not fetch its events.
     pub dropped_deliveries: u64,
-    /// Downlink publications without a usable topic name.
+    /// Bytes of topic and payload of downlink publications that the engine has not fetched.
+    pub unfetched_bytes: usize,
+    /// Times that reading from the broker paused because the engine did not fetch its events.
+    pub read_pauses: u64,
+    /// Downlink publications without a usable topic name, or whose payload cannot be told.
     pub unusable_deliveries: u64,
+    /// Copies of downlink publications for subscriptions that had ended.
+    pub unwanted_deliveries: u64,
+    /// Copies of downlink publications that were for several subscriptions at once.
+    pub merged_deliveries: u64,
     /// Acknowledgements by the engine for deliveries of an earlier connection.
     pub late_acks: u64,
     /// Subscriptions the broker refused.
@@ -68,11 +81,18 @@ pub(super) struct Counters {
     pub(super) deliveries: AtomicU64,
     pub(super) duplicate_deliveries: AtomicU64,
     pub(super) dropped_deliveries: AtomicU64,
+    pub(super) read_pauses: AtomicU64,
     pub(super) unusable_deliveries: AtomicU64,
+    pub(super) unwanted_deliveries: AtomicU64,
+    pub(super) merged_deliveries: AtomicU64,
     pub(super) late_acks: AtomicU64,
     pub(super) refused_subscriptions: AtomicU64,
     /// QoS 0 deliveries on their way to the engine; bounds what a stalled engine costs.
     pub(super) unfetched_qos0: AtomicUsize,
+    /// As [`UpstreamStats::unfetched_bytes`].
+    pub(super) unfetched_bytes: AtomicUsize,
+    /// Tells the task that the engine has fetched something.
+    pub(super) fetched: Notify,
 }
 
 impl Counters {
@@ -95,7 +115,11 @@ impl Counters {
             deliveries: self.deliveries.load(Relaxed),
             duplicate_deliveries: self.duplicate_deliveries.load(Relaxed),
             dropped_deliveries: self.dropped_deliveries.load(Relaxed),
+            unfetched_bytes: self.unfetched_bytes.load(Relaxed),
+            read_pauses: self.read_pauses.load(Relaxed),
             unusable_deliveries: self.unusable_deliveries.load(Relaxed),
+            unwanted_deliveries: self.unwanted_deliveries.load(Relaxed),
+            merged_deliveries: self.merged_deliveries.load(Relaxed),
             late_acks: self.late_acks.load(Relaxed),
             refused_subscriptions: self.refused_subscriptions.load(Relaxed),
         }
@@ -108,6 +132,32 @@ impl Counters {
     pub(super) fn queued(&self, bytes: usize) {
         self.queue_len.fetch_add(1, Relaxed);
         self.queue_bytes.fetch_add(bytes, Relaxed);
+    }
+
+    /// Notes a delivery on its way to the engine.
+    pub(super) fn delivered(&self, delivery: &Delivery) {
+        self.unfetched_bytes
+            .fetch_add(cost(&delivery.publication), Relaxed);
+        if delivery.id.is_none() {
+            self.unfetched_qos0.fetch_add(1, Relaxed);
+        }
+        Self::add(&self.deliveries);
+    }
+
+    /// Notes the events that the engine has fetched.
+    pub(super) fn fetched(&self, events: &[UpstreamEvent]) {
+        let deliveries = events.iter().filter_map(|event| match event {
+            UpstreamEvent::Delivery(delivery) => Some(delivery),
+            _ => None,
+        });
+        let (mut qos0, mut bytes) = (0, 0);
+        for delivery in deliveries {
+            qos0 += usize::from(delivery.id.is_none());
+            bytes += cost(&delivery.publication);
+        }
+        self.unfetched_qos0.fetch_sub(qos0, Relaxed);
+        self.unfetched_bytes.fetch_sub(bytes, Relaxed);
+        self.fetched.notify_one();
     }
 
     pub(super) fn finished(&self, bytes: usize) {

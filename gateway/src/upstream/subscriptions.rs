@@ -1,9 +1,14 @@
 //! The subscriptions the engine wants, and what the broker must still be told of them; sans-IO.
 
+mod identifiers;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use shared::wire::QoS;
+
+use self::identifiers::Identifiers;
+pub(super) use self::identifiers::{Share, may_be_garbled};
 
 /// The wanted subscriptions and the packets on their way.
 #[derive(Debug, Default)]
@@ -16,6 +21,9 @@ pub(super) struct Subscriptions {
     unsubscribing: BTreeMap<u16, Arc<str>>,
     /// Wanted, refused for a reason that may pass, and to be tried again.
     refused: BTreeSet<Arc<str>>,
+    identifiers: Identifiers,
+    /// Whether subscriptions are made with an identifier, on this connection.
+    identified: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -25,6 +33,8 @@ struct Wanted {
     granted: bool,
     /// Whether the broker may have it: then it must be told of the end.
     told: bool,
+    /// Whether it was told with an identifier.
+    identified: bool,
 }
 
 /// One filter of a SUBSCRIBE packet.
@@ -38,6 +48,8 @@ pub(super) struct Asked {
     pub(super) retained: bool,
     /// How many answers the engine waits for.
     pub(super) answers: u32,
+    /// Its Subscription Identifier; one that has one is alone in its packet.
+    pub(super) identifier: Option<u32>,
 }
 
 /// A packet to be sent.
@@ -64,6 +76,7 @@ impl Subscriptions {
             granted: old.is_some_and(|old| old.granted),
             told: old.is_some_and(|old| old.told)
                 || matches!(self.changes.get(&filter), Some(Change::Unsubscribe)),
+            identified: old.is_some_and(|old| old.identified),
         };
         self.wanted.insert(filter.clone(), wanted);
         self.refused.remove(&filter);
@@ -78,6 +91,7 @@ impl Subscriptions {
                 qos,
                 retained: true,
                 answers: before + 1,
+                identifier: None,
             }),
         );
     }
@@ -100,6 +114,7 @@ impl Subscriptions {
             self.change(filter, Change::Unsubscribe);
         } else {
             self.drop_change(&filter);
+            self.identifiers.give_up(&filter);
         }
         unanswered
     }
@@ -122,6 +137,7 @@ impl Subscriptions {
         }
         if !granted {
             self.wanted.remove(filter);
+            self.identifiers.give_up(filter);
         } else if passing {
             self.refused.insert(filter.clone());
         }
@@ -135,6 +151,36 @@ impl Subscriptions {
     /// Tries again what was refused.
     pub(super) fn retry(&mut self) {
         for filter in std::mem::take(&mut self.refused).into_iter().rev() {
+            self.tell_again(filter, 0, false);
+        }
+    }
+
+    /// Asks again for what the broker did not look at; returns whether it is still wanted.
+    pub(super) fn again(&mut self, asked: &Asked) -> bool {
+        let wanted = self.wanted.contains_key(&asked.filter);
+        if wanted {
+            self.tell_again(asked.filter.clone(), asked.answers, asked.retained);
+        }
+        wanted
+    }
+
+    /// Returns which subscriptions a copy on `topic` is for that carries `ids`.
+    pub(super) fn share(&self, ids: &[usize], topic: &str) -> Share {
+        if self.identified || ids.len() > 1 {
+            self.identifiers.share(ids, topic)
+        } else {
+            Share::All
+        }
+    }
+
+    /// Makes subscriptions with identifiers from now on, or without. Those that the broker has
+    /// otherwise are made again.
+    pub(super) fn identify(&mut self, identified: bool) {
+        self.identified = identified;
+        let otherwise = |wanted: &Wanted| wanted.told && wanted.identified != identified;
+        let filters = self.wanted.iter().filter(|(_, wanted)| otherwise(wanted));
+        let filters: Vec<_> = filters.map(|(filter, _)| filter.clone()).collect();
+        for filter in filters.into_iter().rev() {
             self.tell_again(filter, 0, false);
         }
     }
@@ -160,6 +206,9 @@ impl Subscriptions {
         self.retry();
         if !session_present {
             self.resubscribe();
+            let (wanted, changes) = (&self.wanted, &self.changes);
+            self.identifiers
+                .retain(|filter| wanted.contains_key(filter) || changes.contains_key(filter));
         }
         unanswered
     }
@@ -182,10 +231,14 @@ impl Subscriptions {
             match self.changes.get(filter) {
                 Some(Change::Subscribe(asked)) => {
                     bytes += asked.filter.len();
-                    if !batch.is_empty() && (bytes > BATCH_BYTES || batch.len() >= BATCH_LEN) {
+                    let full = self.identified || bytes > BATCH_BYTES || batch.len() >= BATCH_LEN;
+                    if !batch.is_empty() && full {
                         break;
                     }
-                    batch.push(asked.clone());
+                    batch.push(Asked {
+                        identifier: self.identified.then(|| self.identifiers.of(filter)),
+                        ..asked.clone()
+                    });
                 }
                 Some(Change::Unsubscribe) if batch.is_empty() => {
                     let filter = self.order.pop_front()?;
@@ -199,6 +252,7 @@ impl Subscriptions {
                 self.changes.remove(&filter);
                 if let Some(wanted) = self.wanted.get_mut(&filter) {
                     wanted.told = true;
+                    wanted.identified = self.identified;
                 }
             }
         }
@@ -219,9 +273,23 @@ impl Subscriptions {
         self.subscribing.remove(&id).unwrap_or_default()
     }
 
-    /// Notes UNSUBACK `id`.
-    pub(super) fn unsuback(&mut self, id: u16) {
-        self.unsubscribing.remove(&id);
+    /// Notes UNSUBACK `id`; `looked_at` says that the packet id was not in use.
+    pub(super) fn unsuback(&mut self, id: u16, looked_at: bool) {
+        let Some(filter) = self.unsubscribing.remove(&id) else {
+            return;
+        };
+        if !looked_at {
+            self.tell_again(filter, 0, false);
+        } else if !self.is_known(&filter) {
+            self.identifiers.give_up(&filter);
+        }
+    }
+
+    /// Returns whether the broker may have a filter, now or soon.
+    fn is_known(&self, filter: &str) -> bool {
+        self.wanted.contains_key(filter)
+            || self.changes.contains_key(filter)
+            || self.unsubscribing.values().any(|other| **other == *filter)
     }
 
     fn is_subscribing(&self, filter: &str) -> bool {
@@ -273,6 +341,7 @@ impl Subscriptions {
                         qos,
                         retained,
                         answers,
+                        identifier: None,
                     }),
                     None => Change::Unsubscribe,
                 };

@@ -1,5 +1,6 @@
 //! The task that owns the connection: takes requests, keeps the records, gives events.
 
+mod arrival;
 mod end;
 mod feed;
 mod intake;
@@ -14,7 +15,7 @@ use rumqttc::v5::mqttbytes::v5::Packet;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 use tokio::time::{Instant, sleep, sleep_until};
 
-use self::end::{End, fault, is_progress, is_takeover, needs_somebody};
+use self::end::{End, asks_for_time, fault, is_progress, needs_somebody};
 pub(super) use self::report::Log;
 use super::backoff::Backoff;
 use super::connection::{Connection, Origin, OutOfStep, Sent};
@@ -51,6 +52,9 @@ pub(super) struct Task {
     /// How long a connection lasts that was of use.
     pub(super) lasting: Duration,
     pub(super) qos0_len_max: usize,
+    pub(super) unfetched_bytes_max: usize,
+    /// Whether subscriptions are to have identifiers where the broker knows them.
+    pub(super) identifies: bool,
     pub(super) close_by: Option<Instant>,
     pub(super) log: Log,
 }
@@ -121,9 +125,11 @@ impl Task {
         // with our id took it. Not every broker says so: hence the while, or two gateways would
         // throw each other out without a pause.
         let lasted = since.elapsed();
-        let good = progress && lasted >= self.lasting || lasted >= self.backoff_max;
-        if good && !is_takeover(&end) {
+        if progress && lasted >= self.lasting || lasted >= self.backoff_max {
             self.backoff.reset();
+        }
+        if asks_for_time(&end) {
+            self.backoff.give_time();
         }
         if let Some(code) = fault(&end) {
             let blamed = self.ledger.blame(code);
@@ -148,6 +154,11 @@ impl Task {
         for filter in self.subscriptions.resume(session_present) {
             self.answer_subscription(filter, Err(Refusal::Busy));
         }
+        let identifies = self.identifies && connection.limits().subscription_ids;
+        if self.identifies && !identifies {
+            self.report_single("it knows no Subscription Identifiers");
+        }
+        self.subscriptions.identify(identifies);
     }
 
     /// Serves until the connection ends; `Ok` where it was ended in order.
@@ -170,6 +181,11 @@ impl Task {
                 self.take(command);
             }
             self.retry_if_due();
+            if self.is_clogged() {
+                self.wait_for_room().await;
+                // What came meanwhile has not been heard by our own doing.
+                heard = Instant::now();
+            }
             if connection.has_run_out() {
                 return Err(End::NoPacketId);
             }
@@ -211,6 +227,30 @@ impl Task {
                 }
                 () = by(close_by), if idle => {}
                 () = by(retry_at), if idle => {}
+            }
+        }
+    }
+
+    /// Returns whether the engine has so much to fetch that no more is to be read.
+    fn is_clogged(&self) -> bool {
+        let unfetched = self.counters.unfetched_bytes.load(Relaxed);
+        unfetched >= self.unfetched_bytes_max && !self.events.is_closed()
+    }
+
+    /// Waits until the engine has fetched enough, or the connection is to be closed. The broker
+    /// is not read meanwhile and feels that by TCP.
+    async fn wait_for_room(&mut self) {
+        Counters::add(&self.counters.read_pauses);
+        while self.is_clogged() {
+            let close_by = self.close_by;
+            tokio::select! {
+                () = self.counters.fetched.notified() => {}
+                () = self.events.closed() => {}
+                command = self.commands.recv() => match command {
+                    Some(command) => self.take(command),
+                    None => return,
+                },
+                () = by(close_by) => return,
             }
         }
     }

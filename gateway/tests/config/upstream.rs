@@ -1,6 +1,6 @@
 //! The broker above, with its secrets and certificates.
 
-use gateway::config::{Config, ConfigError};
+use gateway::config::{Config, ConfigError, OverlappingSubscriptions};
 use tempfile::TempDir;
 
 use super::{parse, parse_in, problems, refused};
@@ -127,4 +127,22 @@ fn the_password_comes_from_one_place_and_is_never_shown() {
     assert!(!shown.contains("own"), "{shown}");
     let list = problems(&upstream("password = 4711"));
     assert!(!list[0].to_string().contains("4711"), "{}", list[0]);
+}
+
+#[test]
+fn overlapping_subscriptions_are_told_apart_unless_said_otherwise() {
+    let upstream = |text: &str| {
+        let config = parse(&format!("[upstream]\nurl = \"mqtt://h\"\n{text}\n"));
+        config.unwrap().upstream.unwrap().overlapping
+    };
+    assert_eq!(upstream(""), OverlappingSubscriptions::Each);
+    let set = |word| upstream(&format!("overlapping_subscriptions = \"{word}\""));
+    assert_eq!(set("each"), OverlappingSubscriptions::Each);
+    assert_eq!(set("single"), OverlappingSubscriptions::Single);
+    refused(
+        "[upstream]\nurl = \"mqtt://h\"\noverlapping_subscriptions = \"both\"\n",
+        (3, 29),
+        "upstream.overlapping_subscriptions",
+        &["\"each\" or \"single\""],
+    );
 }

@@ -18,8 +18,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use rumqttc::v5::mqttbytes::QoS;
 use rumqttc::v5::mqttbytes::v5::{
-    ConnAckProperties, Connect, ConnectReturnCode, DisconnectReasonCode, Login, Packet,
-    PubAckReason, PubRecReason, Publish, RetainForwardRule, SubscribeReasonCode,
+    ConnAckProperties, Connect, ConnectReturnCode, DisconnectReasonCode, Filter, Login, Packet,
+    PubAckReason, PubRecReason, Publish, PublishProperties, RetainForwardRule, SubscribeReasonCode,
 };
 use shared::rng::Rng;
 use tokio::net::TcpListener;
@@ -62,6 +62,10 @@ pub struct Script {
     pub poison: Option<(String, DisconnectReasonCode)>,
     /// Answers SUBSCRIBE for a filter by this code.
     pub refuse_filter: HashMap<String, SubscribeReasonCode>,
+    /// Answers the next so many SUBSCRIBE and UNSUBSCRIBE packets by "packet identifier in use".
+    pub subscription_ids_in_use: usize,
+    /// Refuses SUBSCRIBE with a Subscription Identifier by a code that says so.
+    pub refuse_identifiers: bool,
 }
 
 impl Default for Script {
@@ -83,6 +87,8 @@ impl Default for Script {
             unknown_releases: false,
             poison: None,
             refuse_filter: HashMap::new(),
+            subscription_ids_in_use: 0,
+            refuse_identifiers: false,
         }
     }
 }
@@ -107,6 +113,10 @@ pub struct Record {
     /// What subscribers would have got: at PUBLISH for QoS 0 and 1, at PUBREL for QoS 2.
     pub handed_on: Vec<(String, Bytes)>,
     pub subscribed: Vec<(String, QoS, RetainForwardRule)>,
+    /// The packet id and the Subscription Identifier of each filter.
+    pub identifiers: Vec<(String, u16, Option<usize>)>,
+    /// Filters that were subscribed to with an option that nodes cannot ask for.
+    pub strange_filters: Vec<Filter>,
     pub subscribe_packets: usize,
     pub unsubscribed: Vec<String>,
     pub acks: Vec<Packet>,
@@ -213,6 +223,15 @@ impl FakeBroker {
         state.act(Action::send(Packet::Publish(publish)));
     }
 
+    /// As [`Self::deliver`] for topic "d", with properties.
+    pub fn deliver_with(&self, packet_id: u16, payload: &str, properties: PublishProperties) {
+        let mut publish = Publish::new("d", QoS::AtLeastOnce, payload.to_owned(), Some(properties));
+        publish.pkid = packet_id;
+        let mut state = lock(&self.state);
+        state.session.outgoing.insert(packet_id, publish.clone());
+        state.act(Action::send(Packet::Publish(publish)));
+    }
+
     /// Sends any packet, out of order or not.
     pub fn send(&self, packet: Packet) {
         lock(&self.state).act(Action::send(packet));
@@ -271,6 +290,29 @@ impl State {
     fn rolls_cut(&mut self) -> bool {
         let ppm = self.script.cut_ppm;
         self.rng.as_mut().is_some_and(|rng| rng.chance_ppm(ppm))
+    }
+}
+
+/// A CONNACK that says nothing besides.
+pub fn no_properties() -> ConnAckProperties {
+    ConnAckProperties {
+        session_expiry_interval: None,
+        receive_max: None,
+        max_qos: None,
+        retain_available: None,
+        max_packet_size: None,
+        assigned_client_identifier: None,
+        topic_alias_max: None,
+        reason_string: None,
+        user_properties: Vec::new(),
+        wildcard_subscription_available: None,
+        subscription_identifiers_available: None,
+        shared_subscription_available: None,
+        server_keep_alive: None,
+        response_information: None,
+        server_reference: None,
+        authentication_method: None,
+        authentication_data: None,
     }
 }
 

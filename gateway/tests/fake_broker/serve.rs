@@ -187,7 +187,12 @@ fn handle(state: &Arc<Mutex<State>>, number: usize, packet: Packet, count: &mut 
         }
         Packet::Subscribe(subscribe) => subscribe_in(&mut state, &subscribe),
         Packet::Unsubscribe(unsubscribe) => {
-            let reasons = vec![UnsubAckReason::Success; unsubscribe.filters.len()];
+            let mut reason = UnsubAckReason::Success;
+            if state.script.subscription_ids_in_use > 0 {
+                state.script.subscription_ids_in_use -= 1;
+                reason = UnsubAckReason::PacketIdentifierInUse;
+            }
+            let reasons = vec![reason; unsubscribe.filters.len()];
             state.record.unsubscribed.extend(unsubscribe.filters);
             state.act(Action::send(Packet::UnsubAck(UnsubAck {
                 pkid: unsubscribe.pkid,
@@ -259,7 +264,10 @@ fn publish_in(state: &mut State, number: usize, publish: Publish) {
         state.script.ids_in_use -= 1;
         reason = PubAckReason::PacketIdentifierInUse;
     }
-    let taken = reason == PubAckReason::Success;
+    let taken = matches!(
+        reason,
+        PubAckReason::Success | PubAckReason::NoMatchingSubscribers
+    );
     let answer = match publish.qos {
         QoS::AtMostOnce => return hand_on(state, &publish),
         QoS::AtLeastOnce => {
@@ -274,6 +282,7 @@ fn publish_in(state: &mut State, number: usize, publish: Publish) {
             let mut ack = PubRec::new(publish.pkid, None);
             ack.reason = match reason {
                 PubAckReason::Success => PubRecReason::Success,
+                PubAckReason::NoMatchingSubscribers => PubRecReason::NoMatchingSubscribers,
                 PubAckReason::PacketIdentifierInUse => PubRecReason::PacketIdentifierInUse,
                 PubAckReason::QuotaExceeded => PubRecReason::QuotaExceeded,
                 _ => PubRecReason::NotAuthorized,
@@ -294,21 +303,30 @@ fn publish_in(state: &mut State, number: usize, publish: Publish) {
 
 fn subscribe_in(state: &mut State, subscribe: &Subscribe) {
     state.record.subscribe_packets += 1;
+    let identifier = subscribe.properties.as_ref().and_then(|p| p.id);
+    let refusal = if state.script.subscription_ids_in_use > 0 {
+        state.script.subscription_ids_in_use -= 1;
+        Some(SubscribeReasonCode::PkidInUse)
+    } else if state.script.refuse_identifiers && identifier.is_some() {
+        Some(SubscribeReasonCode::SubscriptionIdNotSupported)
+    } else {
+        None
+    };
     let mut return_codes = Vec::new();
     for filter in &subscribe.filters {
+        let named = (filter.path.clone(), subscribe.pkid, identifier);
+        state.record.identifiers.push(named);
+        if filter.nolocal || filter.preserve_retain {
+            state.record.strange_filters.push(filter.clone());
+        }
         state.record.subscribed.push((
             filter.path.clone(),
             filter.qos,
             filter.retain_forward_rule.clone(),
         ));
-        return_codes.push(
-            state
-                .script
-                .refuse_filter
-                .get(&filter.path)
-                .copied()
-                .unwrap_or(SubscribeReasonCode::Success(filter.qos)),
-        );
+        let refused = state.script.refuse_filter.get(&filter.path).copied();
+        let granted = SubscribeReasonCode::Success(filter.qos);
+        return_codes.push(refusal.or(refused).unwrap_or(granted));
     }
     state.act(Action::send(Packet::SubAck(SubAck {
         pkid: subscribe.pkid,

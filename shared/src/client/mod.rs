@@ -109,6 +109,8 @@
 //!
 //! MQTT-SN 1.2 §6 and §7.2. Then `state` here, `connect` for the life of a connection, and one
 //! file for each kind of exchange.
+//!
+#![doc = include_str!("../../docs/client-decisions.md")]
 
 mod address;
 mod config;

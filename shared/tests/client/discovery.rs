@@ -27,7 +27,7 @@ const fn advertise(gw_id: u8, duration_s: u16) -> Message<'static> {
 }
 
 #[test]
-fn searches_after_a_random_delay_and_connects_to_who_answers() {
+fn a06_searches_after_a_random_delay_and_connects_to_who_answers() {
     let mut rig = searching();
     rig.is_still();
     assert!(rig.timeout() <= secs(5));
@@ -41,7 +41,7 @@ fn searches_after_a_random_delay_and_connects_to_who_answers() {
 }
 
 #[test]
-fn repeats_the_search_with_growing_gaps_then_rests() {
+fn a06_repeats_the_search_with_growing_gaps_then_rests() {
     let mut rig = searching();
     rig.timeout();
     for gap in [5, 10, 20, 40] {
@@ -58,7 +58,7 @@ fn repeats_the_search_with_growing_gaps_then_rests() {
 }
 
 #[test]
-fn another_nodes_search_takes_the_place_of_its_own() {
+fn a06_another_nodes_search_takes_the_place_of_its_own() {
     let mut rig = searching();
     rig.hears_from(OTHER, Message::SearchGw(SearchGw { radius: 1 }));
     rig.is_still();
@@ -75,7 +75,7 @@ fn a_search_with_another_radius_does_not() {
 }
 
 #[test]
-fn an_advertisement_ends_the_search() {
+fn a06_an_advertisement_ends_the_search() {
     let mut rig = searching();
     rig.hears(advertise(3, 900));
     tells!(rig, Event::GatewayFound { gw_id: 3, .. });
@@ -116,7 +116,7 @@ fn a_gateway_that_stopped_advertising_is_forgotten() {
 }
 
 #[test]
-fn an_address_told_by_another_node_gets_its_port_from_the_gateway_itself() {
+fn d05_an_address_told_by_another_node_gets_its_port_from_the_gateway_itself() {
     let mut rig = searching();
     // With a length octet before it, as one reading of the text has it (D-05).
     rig.hears_from(OTHER, gw_info(7, &[4, 10, 0, 0, 1]));
@@ -132,7 +132,7 @@ fn an_address_told_by_another_node_gets_its_port_from_the_gateway_itself() {
 }
 
 #[test]
-fn tells_other_nodes_of_its_gateway_unless_someone_was_faster() {
+fn a06_tells_other_nodes_of_its_gateway_unless_someone_was_faster() {
     let mut rig = searching();
     rig.hears_from(&[10, 0, 0, 1, 7, 91], gw_info(7, &[]));
     sends!(rig, Message::Connect(_));

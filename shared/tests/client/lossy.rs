@@ -499,7 +499,7 @@ fn a_sleeping_node_gets_and_sends_everything() {
 }
 
 #[test]
-fn a_gateway_that_forgets_everything_loses_nothing_of_the_node() {
+fn d47_a_gateway_that_forgets_everything_loses_nothing_of_the_node() {
     each_seed(|seed| {
         let mut world = World::new(seed, QoS::AtLeastOnce, seed.is_multiple_of(3), 5_000);
         world.run();

@@ -10,6 +10,7 @@
 
 mod connect;
 mod discovery;
+mod late;
 mod lossy;
 mod publish;
 mod random;
@@ -18,4 +19,6 @@ mod register;
 mod rig;
 mod sleep;
 mod subscribe;
+mod table;
+mod wake;
 mod will;

@@ -63,7 +63,7 @@ fn qos_0_is_sent_once_and_done() {
 }
 
 #[test]
-fn qos_1_is_repeated_with_dup_until_it_is_acknowledged() {
+fn a09_qos_1_is_repeated_with_dup_until_it_is_acknowledged() {
     let mut rig = Rig::connected(config());
     let token = rig.publishes(PREDEFINED, QoS::AtLeastOnce, b"1");
     let id = rig.sends_publish(b"1", false);
@@ -81,7 +81,7 @@ fn qos_1_is_repeated_with_dup_until_it_is_acknowledged() {
 }
 
 #[test]
-fn qos_2_goes_through_all_four_steps() {
+fn a09_qos_2_goes_through_all_four_steps() {
     let mut rig = Rig::connected(config());
     let token = rig.publishes(PREDEFINED, QoS::ExactlyOnce, b"1");
     let id = rig.sends_publish(b"1", false);
@@ -95,7 +95,7 @@ fn qos_2_goes_through_all_four_steps() {
 }
 
 #[test]
-fn qos_2_repeats_the_step_it_is_in() {
+fn a09_qos_2_repeats_the_step_it_is_in() {
     let mut rig = Rig::connected(config());
     rig.publishes(PREDEFINED, QoS::ExactlyOnce, b"1");
     let id = rig.sends_publish(b"1", false);
@@ -129,7 +129,7 @@ fn a_puback_ends_qos_2_only_by_refusing() {
 }
 
 #[test]
-fn releases_what_it_does_not_know_any_more() {
+fn a09_releases_what_it_does_not_know_any_more() {
     let mut rig = Rig::connected(config());
     rig.hears(Message::PubRec(MsgId(77)));
     sends!(rig, Message::PubRel(MsgId(77)));
@@ -137,7 +137,7 @@ fn releases_what_it_does_not_know_any_more() {
 }
 
 #[test]
-fn qos_minus_one_needs_no_connection_and_waits_for_nothing() {
+fn d34_qos_minus_one_needs_no_connection_and_waits_for_nothing() {
     let mut rig = Rig::new(config());
     let short = Topic::Short(ShortName(*b"tt"));
     let token = rig.publishes(short, QoS::MinusOne, b"1");
@@ -151,7 +151,7 @@ fn qos_minus_one_needs_no_connection_and_waits_for_nothing() {
 }
 
 #[test]
-fn keeps_the_order_and_one_in_flight() {
+fn d40_keeps_the_order_and_one_in_flight() {
     let mut rig = Rig::connected(config());
     rig.publishes(PREDEFINED, QoS::AtLeastOnce, b"1");
     rig.publishes(PREDEFINED, QoS::AtMostOnce, b"2");
@@ -185,7 +185,7 @@ fn queues_before_it_is_connected_and_as_much_as_there_is_room_for() {
 }
 
 #[test]
-fn an_unknown_id_is_registered_again_and_published_again_as_new() {
+fn d45_an_unknown_id_is_registered_again_and_published_again_as_new() {
     let mut rig = Rig::connected(config());
     let token = rig.publishes(NAME, QoS::AtLeastOnce, b"1");
     rig.gets_registered(5);
@@ -199,7 +199,7 @@ fn an_unknown_id_is_registered_again_and_published_again_as_new() {
 }
 
 #[test]
-fn qos_2_is_still_the_same_under_a_new_topic_id() {
+fn d38_qos_2_is_still_the_same_under_a_new_topic_id() {
     let mut rig = Rig::connected(config());
     rig.publishes(NAME, QoS::ExactlyOnce, b"1");
     rig.gets_registered(5);
@@ -210,7 +210,7 @@ fn qos_2_is_still_the_same_under_a_new_topic_id() {
 }
 
 #[test]
-fn a_gateway_that_never_knows_its_own_ids_fails_the_publication() {
+fn d45_a_gateway_that_never_knows_its_own_ids_fails_the_publication() {
     let mut rig = Rig::connected(config());
     rig.publishes(NAME, QoS::AtLeastOnce, b"1");
     for topic_id in 1..=4 {
@@ -225,7 +225,7 @@ fn a_gateway_that_never_knows_its_own_ids_fails_the_publication() {
 }
 
 #[test]
-fn an_unknown_predefined_id_is_a_configuration_fault() {
+fn d45_an_unknown_predefined_id_is_a_configuration_fault() {
     let mut rig = Rig::connected(config());
     let failed = rig.publishes(PREDEFINED, QoS::AtLeastOnce, b"1");
     let id = rig.sends_publish(b"1", false);
@@ -238,7 +238,7 @@ fn an_unknown_predefined_id_is_a_configuration_fault() {
 }
 
 #[test]
-fn congestion_lets_publications_rest_for_t_wait_and_loses_none() {
+fn d42_congestion_lets_publications_rest_for_t_wait_and_loses_none() {
     let mut rig = Rig::connected(config());
     let token = rig.publishes(PREDEFINED, QoS::AtLeastOnce, b"1");
     let id = rig.sends_publish(b"1", false);
@@ -291,7 +291,7 @@ fn qos_2_that_was_taken_after_all_does_not_rest() {
 }
 
 #[test]
-fn a_refusal_of_qos_0_is_told_and_repairs_the_id() {
+fn d45_a_refusal_of_qos_0_is_told_and_repairs_the_id() {
     let mut rig = Rig::connected(config());
     let refused = rig.publishes(NAME, QoS::AtMostOnce, b"1");
     rig.gets_registered(5);
@@ -305,7 +305,7 @@ fn a_refusal_of_qos_0_is_told_and_repairs_the_id() {
 }
 
 #[test]
-fn a_reserved_code_is_a_refusal() {
+fn d04_a_reserved_code_is_a_refusal() {
     let mut rig = Rig::connected(config());
     rig.publishes(PREDEFINED, QoS::AtLeastOnce, b"1");
     let id = rig.sends_publish(b"1", false);
@@ -316,7 +316,7 @@ fn a_reserved_code_is_a_refusal() {
 }
 
 #[test]
-fn qos_1_goes_on_in_a_new_session_with_its_id_and_dup() {
+fn d39_qos_1_goes_on_in_a_new_session_with_its_id_and_dup() {
     let mut rig = Rig::connected(config());
     let token = rig.publishes(NAME, QoS::AtLeastOnce, b"1");
     rig.gets_registered(5);
@@ -336,7 +336,7 @@ fn qos_1_goes_on_in_a_new_session_with_its_id_and_dup() {
 }
 
 #[test]
-fn qos_2_goes_on_with_its_release_and_is_not_published_again() {
+fn d47_qos_2_goes_on_with_its_release_and_is_not_published_again() {
     let mut rig = Rig::connected(config());
     let token = rig.publishes(NAME, QoS::ExactlyOnce, b"1");
     rig.gets_registered(5);
@@ -352,7 +352,7 @@ fn qos_2_goes_on_with_its_release_and_is_not_published_again() {
 }
 
 #[test]
-fn what_does_not_fit_is_refused_at_once() {
+fn d41_what_does_not_fit_is_refused_at_once() {
     let mut small = config();
     small.mtu = 30;
     let mut rig = Rig::connected(small);
@@ -390,7 +390,7 @@ fn what_does_not_fit_is_refused_at_once() {
 }
 
 #[test]
-fn message_ids_go_round_without_zero() {
+fn d46_message_ids_go_round_without_zero() {
     let mut rig = Rig::connected(config());
     let mut seen = std::collections::HashSet::new();
     for _ in 0..0x1_0001 {
@@ -434,7 +434,7 @@ fn a_name_refused_in_a_new_session_spares_what_only_waits_for_its_release() {
 }
 
 #[test]
-fn a_message_id_in_flight_is_not_given_out_again() {
+fn d46_a_message_id_in_flight_is_not_given_out_again() {
     let mut rig = Rig::connected(config());
     rig.publishes(PREDEFINED, QoS::AtLeastOnce, b"1");
     let in_flight = rig.sends_publish(b"1", false);
@@ -474,7 +474,7 @@ fn a09_an_empty_payload_is_published_as_it_is() {
 }
 
 #[test]
-fn a15_qos_minus_one_is_sent_in_any_state_and_never_repeated() {
+fn d34_qos_minus_one_is_sent_in_any_state_and_never_repeated() {
     let short = Topic::Short(ShortName(*b"tt"));
     let mut rig = Rig::new(config());
     rig.publishes(short, QoS::MinusOne, b"1");

@@ -391,7 +391,7 @@ fn a_gateway_that_answers_only_connect_is_not_flooded() {
 }
 
 #[test]
-fn a_gateway_that_connects_and_disowns_is_not_flooded() {
+fn d36_a_gateway_that_connects_and_disowns_is_not_flooded() {
     let most = most_in_an_hour(started(config()), 48, |message| match message {
         Message::Connect(_) => Some(connack(ReturnCode::Accepted)),
         _ => Some(Message::Disconnect(Disconnect { duration_s: None })),
@@ -400,7 +400,7 @@ fn a_gateway_that_connects_and_disowns_is_not_flooded() {
 }
 
 #[test]
-fn a_congested_gateway_is_asked_every_five_minutes() {
+fn d42_a_congested_gateway_is_asked_every_five_minutes() {
     let most = most_in_an_hour(started(config()), 48, |_| {
         Some(connack(ReturnCode::Congestion))
     });
@@ -419,7 +419,7 @@ fn an_idle_connection_costs_a_ping_for_each_four_fifths_of_the_keep_alive_time()
 }
 
 #[test]
-fn an_idle_sleeper_wakes_once_for_each_sleep() {
+fn d21_an_idle_sleeper_wakes_once_for_each_sleep() {
     let mut node = Small::new(config(), Rng::new(7)).unwrap();
     node.connect(Instant::ZERO).unwrap();
     node.sleep(600).unwrap();

@@ -25,7 +25,7 @@ fn repeated(qos: QoS, msg_id: u16, payload: &[u8]) -> Message<'_> {
 }
 
 #[test]
-fn qos_1_is_acknowledged_once_the_application_has_it() {
+fn d32_qos_1_is_acknowledged_once_the_application_has_it() {
     let mut rig = listening();
     rig.hears(publish(QoS::AtLeastOnce, 6, 0x30, b"on"));
     assert!(rig.transmit().is_none());
@@ -49,7 +49,7 @@ fn qos_1_repeated_before_it_was_taken_is_delivered_once() {
 }
 
 #[test]
-fn qos_1_repeated_later_comes_again_and_says_so() {
+fn d18_qos_1_repeated_later_comes_again_and_says_so() {
     let mut rig = listening();
     rig.hears(publish(QoS::AtLeastOnce, 6, 0x30, b"on"));
     tells!(rig, Event::Received(_));
@@ -60,7 +60,7 @@ fn qos_1_repeated_later_comes_again_and_says_so() {
 }
 
 #[test]
-fn qos_2_is_delivered_exactly_once_however_often_it_comes() {
+fn a09_qos_2_is_delivered_exactly_once_however_often_it_comes() {
     let mut rig = listening();
     rig.hears(publish(QoS::ExactlyOnce, 6, 9, b"on"));
     rig.hears(repeated(QoS::ExactlyOnce, 9, b"on"));
@@ -81,7 +81,7 @@ fn qos_2_is_delivered_exactly_once_however_often_it_comes() {
 }
 
 #[test]
-fn a_repetition_that_pubrel_has_overtaken_is_not_told_again() {
+fn a09_a_repetition_that_pubrel_has_overtaken_is_not_told_again() {
     let first = publish(QoS::ExactlyOnce, 6, 9, b"on");
     let again = repeated(QoS::ExactlyOnce, 9, b"on");
     let other = repeated(QoS::ExactlyOnce, 9, b"off");
@@ -109,7 +109,7 @@ fn a_repetition_that_pubrel_has_overtaken_is_not_told_again() {
 }
 
 #[test]
-fn qos_2_is_not_doubled_by_a_new_connection() {
+fn d47_qos_2_is_not_doubled_by_a_new_connection() {
     let mut rig = listening();
     rig.hears(publish(QoS::ExactlyOnce, 6, 9, b"on"));
     tells!(rig, Event::Received(_));
@@ -140,7 +140,7 @@ fn what_came_in_an_earlier_session_is_not_acknowledged_in_the_next() {
 }
 
 #[test]
-fn an_unknown_id_is_refused_at_every_qos() {
+fn d38_an_unknown_id_is_refused_at_every_qos() {
     let mut rig = listening();
     for (qos, msg_id) in [
         (QoS::AtMostOnce, 0),
@@ -157,7 +157,7 @@ fn an_unknown_id_is_refused_at_every_qos() {
 }
 
 #[test]
-fn a_lost_id_is_repaired_as_in_the_worked_exchange() {
+fn d38_a_lost_id_is_repaired_as_in_the_worked_exchange() {
     let mut rig = Rig::connected(config());
     rig.hears_hex("0b0c200009003032312e35");
     assert_eq!(rig.hex(), "070d0009003002");
@@ -182,7 +182,7 @@ fn the_next_one_waits_until_the_first_is_taken() {
 }
 
 #[test]
-fn a_payload_that_cannot_be_kept_is_refused_for_good() {
+fn d41_a_payload_that_cannot_be_kept_is_refused_for_good() {
     let mut rig = listening();
     rig.hears(publish(QoS::AtLeastOnce, 6, 1, &[0; 64]));
     tells!(rig, Event::Received(it) => assert_eq!(it.payload.len(), 64));
@@ -193,7 +193,7 @@ fn a_payload_that_cannot_be_kept_is_refused_for_good() {
 }
 
 #[test]
-fn what_a_gateway_may_not_send_is_counted_and_dropped() {
+fn a09_what_a_gateway_may_not_send_is_counted_and_dropped() {
     let mut rig = listening();
     rig.hears(publish(QoS::MinusOne, 6, 0, b"1"));
     rig.hears(publish(QoS::AtLeastOnce, 6, 0, b"1"));
@@ -203,7 +203,7 @@ fn what_a_gateway_may_not_send_is_counted_and_dropped() {
 }
 
 #[test]
-fn bytes_that_are_no_message_are_counted_by_reason() {
+fn d01_bytes_that_are_no_message_are_counted_by_reason() {
     let mut rig = listening();
     for hex in ["00", "050c00", "0217ff", "0203", "0305", "080c030000000000"] {
         rig.hears_hex(hex);
@@ -217,7 +217,7 @@ fn bytes_that_are_no_message_are_counted_by_reason() {
 }
 
 #[test]
-fn both_length_forms_are_read() {
+fn d01_both_length_forms_are_read() {
     let mut rig = listening();
     rig.hears_hex("01000b0c0000060000aabb");
     tells!(rig, Event::Received(it) => assert_eq!(it.payload, [0xAA, 0xBB]));
@@ -312,7 +312,7 @@ fn a09_a_release_of_an_unknown_id_is_completed() {
 }
 
 #[test]
-fn a09_predefined_ids_and_short_names_need_no_register() {
+fn d08_predefined_ids_and_short_names_need_no_register() {
     let mut rig = Rig::connected(config());
     rig.hears_hex("080c010005000031");
     tells!(rig, Event::Received(it) => assert_eq!(it.topic, Topic::Predefined(TopicId(5))));
@@ -328,4 +328,23 @@ fn d35_an_encapsulation_is_not_for_a_node() {
     rig.hears_hex("04fe0001080c000006000031");
     rig.is_still();
     assert_eq!(rig.node.stats().unexpected, 1);
+}
+
+#[test]
+fn d06_normal_and_predefined_ids_are_not_the_same() {
+    let mut rig = listening();
+    rig.hears_hex("080c010006000031");
+    tells!(rig, Event::Received(it) => assert_eq!(it.topic, Topic::Predefined(TopicId(6))));
+    rig.hears(publish(QoS::AtMostOnce, 6, 0, b"on"));
+    tells!(rig, Event::Received(it) => assert_eq!(it.topic, Topic::Name("cmd/a")));
+    // A publication on one is not sent as the other.
+    let predefined = Topic::Predefined(TopicId(6));
+    for topic in [predefined, Topic::Name("cmd/a")] {
+        rig.node
+            .publish(topic, QoS::AtMostOnce, false, b"")
+            .unwrap();
+    }
+    assert_eq!(rig.hex(), "070c0100060000");
+    tells!(rig, Event::Published { .. });
+    assert_eq!(rig.hex(), "070c0000060000");
 }

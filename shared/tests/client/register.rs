@@ -8,7 +8,7 @@ use crate::rig::{Rig, config, is_about, publish, regack, register, secs, sends, 
 const TEMP: Topic<'static> = Topic::Name("sensors/1/temp");
 
 #[test]
-fn a_name_is_registered_before_it_is_published_on() {
+fn a08_a_name_is_registered_before_it_is_published_on() {
     let mut rig = Rig::connected(config());
     let token = rig
         .node
@@ -60,7 +60,7 @@ fn registers_ahead_when_asked_to() {
 }
 
 #[test]
-fn a_register_without_an_answer_is_repeated_unchanged() {
+fn a08_a_register_without_an_answer_is_repeated_unchanged() {
     let mut rig = Rig::connected(config());
     rig.node.register("a").unwrap();
     let first = rig.hex();
@@ -74,7 +74,7 @@ fn a_register_without_an_answer_is_repeated_unchanged() {
 }
 
 #[test]
-fn congestion_lets_registers_rest_for_t_wait() {
+fn d42_congestion_lets_registers_rest_for_t_wait() {
     let mut rig = Rig::connected(config());
     rig.node
         .publish(TEMP, QoS::AtLeastOnce, false, b"1")
@@ -95,7 +95,7 @@ fn congestion_lets_registers_rest_for_t_wait() {
 }
 
 #[test]
-fn a_refused_name_fails_its_publication_and_no_other() {
+fn d43_a_refused_name_fails_its_publication_and_no_other() {
     let mut rig = Rig::connected(config());
     let refused = rig
         .node
@@ -144,7 +144,7 @@ fn an_answer_to_another_register_is_not_taken() {
 }
 
 #[test]
-fn stores_what_the_gateway_registers() {
+fn a08_stores_what_the_gateway_registers() {
     let mut rig = Rig::connected(config());
     rig.hears(register(6, 0x0102, "cmd/a"));
     assert_eq!(rig.hex(), "070b0006010200");
@@ -153,7 +153,7 @@ fn stores_what_the_gateway_registers() {
 }
 
 #[test]
-fn a_known_name_gets_the_new_id_and_an_id_its_new_name() {
+fn a08_a_known_name_gets_the_new_id_and_an_id_its_new_name() {
     let mut rig = Rig::connected(config());
     for (id, name) in [(6, "cmd/a"), (7, "cmd/a"), (7, "cmd/b")] {
         rig.hears(register(id, 1, name));
@@ -166,7 +166,7 @@ fn a_known_name_gets_the_new_id_and_an_id_its_new_name() {
 }
 
 #[test]
-fn refuses_registrations_that_make_no_sense() {
+fn d07_refuses_registrations_that_make_no_sense() {
     let too_long = "x".repeat(65);
     let mut rig = Rig::connected(config());
     for (id, name) in [
@@ -204,7 +204,7 @@ fn names_the_gateway_gave_make_room_for_others_the_oldest_first() {
 }
 
 #[test]
-fn a_table_full_of_what_is_in_use_has_no_room() {
+fn d37_a_table_full_of_what_is_in_use_has_no_room() {
     let mut rig = Rig::connected(config());
     for id in 1..=8 {
         rig.node
@@ -221,7 +221,7 @@ fn a_table_full_of_what_is_in_use_has_no_room() {
 }
 
 #[test]
-fn names_that_cannot_be_published_on_are_refused_at_once() {
+fn d07_names_that_cannot_be_published_on_are_refused_at_once() {
     let mut rig = Rig::connected(config());
     for name in ["", "a/+", "#", "a\0b"] {
         assert_eq!(
@@ -272,4 +272,24 @@ fn d37_a_name_that_no_one_asked_for_is_refused_where_that_is_wanted() {
 
     let mut rig = Rig::connected(config());
     expect(&mut rig, "other", ReturnCode::Accepted);
+}
+
+#[test]
+fn d04_a_reserved_code_refuses_as_03_does() {
+    let reserved = ReturnCode::Reserved(0x80);
+    let mut rig = Rig::connected(config());
+    rig.node.register("a").unwrap();
+    let id = sends!(rig, Message::Register(register) => register.msg_id);
+    rig.hears(regack(7, id, reserved));
+    tells!(rig, Event::RegisterFailed { code, .. } => assert_eq!(code, reserved));
+    rig.node
+        .subscribe(Topic::Name("b"), QoS::AtMostOnce)
+        .unwrap();
+    let id = sends!(rig, Message::Subscribe(subscribe) => subscribe.msg_id);
+    rig.hears(crate::rig::suback(QoS::AtMostOnce, 7, id, reserved));
+    tells!(rig, Event::SubscribeFailed { code, .. } => assert_eq!(code, reserved));
+    rig.is_still();
+    // The id they named is none.
+    rig.hears(publish(QoS::AtMostOnce, 7, 0, b"on"));
+    sends!(rig, Message::PubAck(ack) => assert_eq!(ack.return_code, ReturnCode::InvalidTopicId));
 }

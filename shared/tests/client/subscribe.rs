@@ -23,7 +23,7 @@ impl Rig {
 }
 
 #[test]
-fn an_exact_name_gets_its_id_in_the_suback() {
+fn d15_an_exact_name_gets_its_id_in_the_suback() {
     let mut rig = Rig::connected(config());
     rig.node
         .subscribe(Topic::Name("cmd/a"), QoS::AtLeastOnce)
@@ -46,7 +46,7 @@ fn an_exact_name_gets_its_id_in_the_suback() {
 }
 
 #[test]
-fn a_wildcard_is_delivered_as_in_the_worked_exchange() {
+fn d15_a_wildcard_is_delivered_as_in_the_worked_exchange() {
     let mut rig = Rig::connected(config());
     rig.node
         .subscribe(Topic::Name("cmd/#"), QoS::ExactlyOnce)
@@ -79,7 +79,7 @@ fn a_wildcard_is_delivered_as_in_the_worked_exchange() {
 }
 
 #[test]
-fn predefined_ids_and_short_names_are_subscribed_to_as_they_are() {
+fn d15_predefined_ids_and_short_names_are_subscribed_to_as_they_are() {
     let mut rig = Rig::connected(config());
     rig.subscribed(Topic::Predefined(TopicId(3)), QoS::AtLeastOnce, 3);
     rig.hears_hex("080c0100030000aa");
@@ -100,7 +100,7 @@ fn predefined_ids_and_short_names_are_subscribed_to_as_they_are() {
 }
 
 #[test]
-fn one_at_a_time_and_repeated_with_dup() {
+fn a10_one_at_a_time_and_repeated_with_dup() {
     let mut rig = Rig::connected(config());
     rig.node
         .subscribe(Topic::Name("a"), QoS::AtMostOnce)
@@ -127,7 +127,7 @@ fn one_at_a_time_and_repeated_with_dup() {
 }
 
 #[test]
-fn a_refused_subscription_is_told_and_not_asked_again() {
+fn d43_a_refused_subscription_is_told_and_not_asked_again() {
     for code in [
         ReturnCode::InvalidTopicId,
         ReturnCode::NotSupported,
@@ -151,7 +151,7 @@ fn a_refused_subscription_is_told_and_not_asked_again() {
 }
 
 #[test]
-fn congestion_lets_subscriptions_rest_for_t_wait() {
+fn d42_congestion_lets_subscriptions_rest_for_t_wait() {
     let mut rig = Rig::connected(config());
     rig.node
         .subscribe(Topic::Name("a"), QoS::AtMostOnce)
@@ -167,7 +167,7 @@ fn congestion_lets_subscriptions_rest_for_t_wait() {
 }
 
 #[test]
-fn unsubscribes() {
+fn a10_unsubscribes() {
     let mut rig = Rig::connected(config());
     rig.subscribed(Topic::Name("a/+"), QoS::AtMostOnce, 0);
     rig.node.unsubscribe(Topic::Name("a/+")).unwrap();
@@ -208,7 +208,7 @@ fn a_change_of_mind_under_way_is_made_good_afterwards() {
 }
 
 #[test]
-fn a_new_session_gets_every_subscription_again() {
+fn d47_a_new_session_gets_every_subscription_again() {
     let mut rig = Rig::connected(config());
     rig.subscribed(Topic::Name("a"), QoS::AtLeastOnce, 4);
     rig.subscribed(Topic::Predefined(TopicId(3)), QoS::AtMostOnce, 3);
@@ -236,7 +236,7 @@ fn a_new_session_gets_every_subscription_again() {
 }
 
 #[test]
-fn filters_that_mqtt_does_not_know_are_refused_at_once() {
+fn d07_filters_that_mqtt_does_not_know_are_refused_at_once() {
     let mut rig = Rig::connected(config());
     for filter in ["", "a/#/b", "a+", "#a", "a/b#", "a\0"] {
         let refused = rig.node.subscribe(Topic::Name(filter), QoS::AtMostOnce);

@@ -39,7 +39,7 @@ fn connected() -> Rig {
 }
 
 #[test]
-fn both_halves_are_changed_one_after_the_other() {
+fn d33_both_halves_are_changed_one_after_the_other() {
     let mut rig = connected();
     rig.node.update_will_message(b"lost").unwrap();
     rig.node
@@ -71,7 +71,7 @@ fn both_halves_are_changed_one_after_the_other() {
 }
 
 #[test]
-fn the_will_can_be_deleted_and_made_anew() {
+fn d33_the_will_can_be_deleted_and_made_anew() {
     let mut rig = connected();
     rig.node.update_will_topic(None).unwrap();
     assert_eq!(rig.hex(), "021a");
@@ -89,7 +89,7 @@ fn the_will_can_be_deleted_and_made_anew() {
 }
 
 #[test]
-fn a_refusal_is_told() {
+fn d33_a_refusal_is_told() {
     let mut rig = connected();
     rig.node.update_will_message(b"lost").unwrap();
     sends!(rig, Message::WillMsgUpd(b"lost"));
@@ -105,7 +105,7 @@ fn a_refusal_is_told() {
 }
 
 #[test]
-fn congestion_lets_it_rest_for_t_wait() {
+fn d42_congestion_lets_it_rest_for_t_wait() {
     let mut rig = connected();
     rig.node.update_will_message(b"lost").unwrap();
     sends!(rig, Message::WillMsgUpd(_));
@@ -169,7 +169,7 @@ fn wills_that_cannot_be_are_refused_at_once() {
 }
 
 #[test]
-fn a_deletion_without_an_answer_is_made_good_in_the_next_session() {
+fn d33_a_deletion_without_an_answer_is_made_good_in_the_next_session() {
     let mut rig = connected();
     rig.node.update_will_topic(None).unwrap();
     assert_eq!(rig.hex(), "021a");
@@ -183,7 +183,7 @@ fn a_deletion_without_an_answer_is_made_good_in_the_next_session() {
 }
 
 #[test]
-fn a_resumed_session_keeps_its_will() {
+fn d30_a_resumed_session_keeps_its_will() {
     let mut rig = connected();
     rig.node.sleep(600).unwrap();
     sends!(rig, Message::Disconnect(_));

@@ -117,6 +117,20 @@ pub(super) const KEYS: &[Key] = &[
     )
     .at_start(),
     key(
+        "upstream.unfetched_bytes_max",
+        integer(65_536, 64 * GIB),
+        count(upstream::DEFAULT_UNFETCHED_BYTES_MAX),
+        "Most octets from the broker that wait for the gateway; beyond it nothing more is read.",
+    )
+    .at_start(),
+    key(
+        "upstream.overlapping_subscriptions",
+        Rule::Choice(upstream::OVERLAPPING),
+        Fallback::Text(upstream::DEFAULT_OVERLAPPING),
+        "What the broker sends where several subscriptions match: a copy for each, or a single one.",
+    )
+    .at_start(),
+    key(
         "upstream.tcp_nodelay",
         Rule::Boolean,
         Fallback::Boolean(upstream::DEFAULT_TCP_NODELAY),

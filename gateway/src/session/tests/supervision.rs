@@ -369,6 +369,27 @@ fn a_link_on_which_nothing_is_heard_loses_no_node() {
 }
 
 #[test]
+fn a_link_may_die_more_than_once() {
+    let mut script = Script::with(|settings| {
+        settings.links[0].dead_after = Some(DEAD_AFTER);
+    });
+    for _ in 0..3 {
+        script.connected(NODE, "a", true);
+        script.wait(Duration::from_secs(100));
+        let silent = |notice| matches!(notice, Notice::LinkSilent { .. }).then_some(());
+        assert_eq!(script.noticed(silent).len(), 1);
+    }
+    script.link(LINK, LinkEvent::Up);
+    script.wait(Duration::from_secs(100));
+    let heard = |notice| match notice {
+        Notice::LinkHeard { .. } => Some(true),
+        Notice::LinkSilent { .. } => Some(false),
+        _ => None,
+    };
+    assert_eq!(script.noticed(heard), [true, false]);
+}
+
+#[test]
 fn a_link_whose_nodes_are_heard_does_not_hide_the_one_that_is_lost() {
     let mut script = Script::with(|settings| {
         settings.links[0].dead_after = Some(DEAD_AFTER);
@@ -724,8 +745,14 @@ fn an_expected_node_is_watched_where_it_was_heard_last() {
     script.hears(NODE, &disconnect(None));
     script.hears(on_second_link(1), &connack(ACCEPTED));
     script.link(LINK, LinkEvent::Down);
+    script.link(LinkId(1), LinkEvent::Down);
+    script.link(LINK, LinkEvent::Up);
+    script.wait(Duration::from_secs(6000));
+    script.requests_nothing();
+    script.link(LINK, LinkEvent::Down);
+    script.link(LinkId(1), LinkEvent::Up);
     script.wait(Duration::from_secs(660));
-    let silent = r#"{"status":"silent","last_heard_s":660}"#;
+    let silent = r#"{"status":"silent","last_heard_s":6660}"#;
     says_status(&mut script, "a", silent);
 }
 
@@ -766,6 +793,20 @@ fn new_rules_start_and_end_watches() {
 }
 
 // --- Timers
+
+#[test]
+fn what_waits_for_retained_messages_is_forgotten_in_time() {
+    let mut script = Script::new();
+    script.connected(NODE, "a", false);
+    for filter in ["s", "t", "u"] {
+        script.subscribed(NODE, filter, QoS::AtLeastOnce);
+        script.wait(Duration::from_secs(20));
+    }
+    script.says(NODE, &disconnect(None));
+    assert_eq!(script.engine.wishes.len(), 3);
+    script.wait(Duration::from_secs(100));
+    assert!(script.engine.wishes.is_empty());
+}
 
 #[test]
 fn timers_do_not_pile_up() {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use rumqttc::Outgoing;
 use rumqttc::v5::Request;
-use rumqttc::v5::mqttbytes::v5::{Filter, PubRel, Publish, RetainForwardRule};
+use rumqttc::v5::mqttbytes::v5::{Filter, PubRel, Publish, RetainForwardRule, SubscribeProperties};
 use shared::wire::QoS;
 
 use super::super::deliveries::Ack;
@@ -91,9 +91,20 @@ impl Connection {
             }
             filter
         });
-        self.client
-            .try_subscribe_many(filters)
-            .map_err(|_| OutOfStep)?;
+        // The identifier is the packet's: a filter that has one is alone in it.
+        let identifier = batch.first().and_then(|asked| asked.identifier);
+        let made = match identifier.and_then(|id| usize::try_from(id).ok()) {
+            None => self.client.try_subscribe_many(filters),
+            id => {
+                let properties = SubscribeProperties {
+                    id,
+                    user_properties: Vec::new(),
+                };
+                self.client
+                    .try_subscribe_many_with_properties(filters, properties)
+            }
+        };
+        made.map_err(|_| OutOfStep)?;
         self.ids.advance();
         self.queued.push_back(Sent::Subscribe(id));
         Ok(())

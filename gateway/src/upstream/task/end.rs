@@ -41,25 +41,41 @@ pub(super) fn fault(end: &End) -> Option<u8> {
         .filter(|code| blames_publication(*code))
 }
 
-/// Returns whether another client with our id has taken the session.
-pub(super) fn is_takeover(end: &End) -> bool {
-    disconnect_code(end) == Some(DisconnectReasonCode::SessionTakenOver)
+/// Returns whether the broker has ended the connection for a reason that a new one would soon
+/// meet again, A.21. Above all, who was thrown out by another client with the same id does not
+/// throw it out in return.
+pub(super) fn asks_for_time(end: &End) -> bool {
+    disconnect_code(end).is_some_and(|reason| {
+        // What a publication is to blame for goes away with it.
+        !blames_publication(reason as u8)
+            && !matches!(
+                reason,
+                DisconnectReasonCode::NormalDisconnection
+                    | DisconnectReasonCode::ServerShuttingDown
+                    | DisconnectReasonCode::ServerBusy
+                    | DisconnectReasonCode::KeepAliveTimeout
+                    | DisconnectReasonCode::UseAnotherServer
+                    | DisconnectReasonCode::ServerMoved
+                    | DisconnectReasonCode::MaximumConnectTime
+            )
+    })
 }
 
-/// Returns whether the broker will refuse again until somebody changes something.
+/// Returns whether the broker will refuse again until somebody changes something: for any reason
+/// but those that pass by themselves, A.21.
 pub(super) fn needs_somebody(error: &ConnectionError) -> bool {
-    matches!(
-        error,
-        ConnectionError::ConnectionRefused(
-            ConnectReturnCode::RefusedProtocolVersion
-                | ConnectReturnCode::UnsupportedProtocolVersion
-                | ConnectReturnCode::BadClientId
-                | ConnectReturnCode::ClientIdentifierNotValid
-                | ConnectReturnCode::BadUserNamePassword
-                | ConnectReturnCode::NotAuthorized
-                | ConnectReturnCode::Banned
-                | ConnectReturnCode::BadAuthenticationMethod
-        )
+    let ConnectionError::ConnectionRefused(code) = error else {
+        return false;
+    };
+    !matches!(
+        code,
+        ConnectReturnCode::ServiceUnavailable
+            | ConnectReturnCode::ServerUnavailable
+            | ConnectReturnCode::ServerBusy
+            | ConnectReturnCode::QuotaExceeded
+            | ConnectReturnCode::ConnectionRateExceeded
+            | ConnectReturnCode::UseAnotherServer
+            | ConnectReturnCode::ServerMoved
     )
 }
 

@@ -3,23 +3,22 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
-use rumqttc::v5::mqttbytes::v5::{Packet, PubCompReason, PubRecReason, Publish, SubAck};
+use rumqttc::v5::mqttbytes::v5::{
+    Packet, PubCompReason, PubRecReason, SubAck, UnsubAck, UnsubAckReason,
+};
 use shared::wire::QoS;
 use tokio::time::Instant;
 
 use super::super::connection::{Connection, Sent};
-use super::super::deliveries::{Ack, Arrival};
 use super::super::ledger::{Answer, Settled, cost, is_reliable, refusal};
 use super::super::limits::{
-    TOPIC_FILTER_INVALID, TOPIC_NAME_INVALID, UNSPECIFIED, from_mqtt, granted, is_topic_filter,
-    is_topic_name, may_pass, puback_code, pubrec_code,
+    PACKET_ID_IN_USE, SUBSCRIPTION_ID_NOT_SUPPORTED, TOPIC_FILTER_INVALID, TOPIC_NAME_INVALID,
+    UNSPECIFIED, granted, is_topic_filter, is_topic_name, may_pass, puback_code, pubrec_code,
 };
 use super::super::stats::Counters;
 use super::super::subscriptions::Asked;
 use super::{Command, Task};
-use crate::session::{
-    Delivery, Publication, PublicationId, Refusal, UpstreamEvent, UpstreamRequest,
-};
+use crate::session::{Publication, PublicationId, Refusal, UpstreamEvent, UpstreamRequest};
 
 impl Task {
     pub(super) fn take(&mut self, command: Command) {
@@ -113,8 +112,8 @@ impl Task {
                 self.answered(connection, pubcomp.pkid, answer);
             }
             Packet::PubRel(pubrel) => self.deliveries.released(pubrel.pkid),
-            Packet::SubAck(suback) => self.subscribed(&suback),
-            Packet::UnsubAck(unsuback) => self.subscriptions.unsuback(unsuback.pkid),
+            Packet::SubAck(suback) => self.subscribed(connection, &suback),
+            Packet::UnsubAck(unsuback) => self.unsubscribed(connection, &unsuback),
             _ => {}
         }
     }
@@ -146,13 +145,16 @@ impl Task {
         self.tell(UpstreamEvent::Published { id, result });
     }
 
-    fn subscribed(&mut self, suback: &SubAck) {
+    fn subscribed(&mut self, connection: &mut Connection, suback: &SubAck) {
         let mut codes = suback.return_codes.iter();
         for asked in self.subscriptions.suback(suback.pkid) {
+            let result = codes.next().map_or(Err(UNSPECIFIED), |code| granted(*code));
+            if self.asks_again(connection, suback.pkid, &asked, result) {
+                continue;
+            }
             let Asked {
                 filter, answers, ..
             } = asked;
-            let result = codes.next().map_or(Err(UNSPECIFIED), |code| granted(*code));
             match result {
                 Ok(_) => self.subscriptions.granted(&filter),
                 Err(code) => {
@@ -166,6 +168,38 @@ impl Task {
             }
         }
         self.plan_retry();
+    }
+
+    /// Asks again where the broker did not like how it was asked, not what for.
+    fn asks_again(
+        &mut self,
+        connection: &mut Connection,
+        packet_id: u16,
+        asked: &Asked,
+        result: Result<QoS, u8>,
+    ) -> bool {
+        match result {
+            // A.21
+            Err(PACKET_ID_IN_USE) => connection.avoid(packet_id),
+            Err(SUBSCRIPTION_ID_NOT_SUPPORTED) if asked.identifier.is_some() => {
+                self.report_single("it refuses Subscription Identifiers");
+                self.identifies = false;
+                self.subscriptions.identify(false);
+            }
+            _ => return false,
+        }
+        self.subscriptions.again(asked)
+    }
+
+    fn unsubscribed(&mut self, connection: &mut Connection, unsuback: &UnsubAck) {
+        // A.21: whatever the code, unless the broker has not even looked at it.
+        let in_use = unsuback
+            .reasons
+            .contains(&UnsubAckReason::PacketIdentifierInUse);
+        if in_use {
+            connection.avoid(unsuback.pkid);
+        }
+        self.subscriptions.unsuback(unsuback.pkid, !in_use);
     }
 
     /// Sets the time to try refused subscriptions again, where there are any.
@@ -190,45 +224,4 @@ impl Task {
     pub(super) fn answer_subscription(&self, filter: Arc<str>, result: Result<QoS, Refusal>) {
         self.tell(UpstreamEvent::Subscribed { filter, result });
     }
-
-    fn delivered(&mut self, publish: &Publish) {
-        let qos = from_mqtt(publish.qos);
-        let id = if qos == QoS::AtMostOnce {
-            if self.counters.unfetched_qos0.load(Relaxed) >= UNFETCHED_QOS0_MAX {
-                return Counters::add(&self.counters.dropped_deliveries);
-            }
-            None
-        } else {
-            let packet_id = publish.pkid;
-            match self.deliveries.arrived(Ack { packet_id, qos }, publish.dup) {
-                Arrival::New(id) => Some(id),
-                Arrival::Duplicate => {
-                    return Counters::add(&self.counters.duplicate_deliveries);
-                }
-            }
-        };
-        let topic = std::str::from_utf8(&publish.topic).unwrap_or_default();
-        if topic.is_empty() {
-            // No node could be told what it is about; unacknowledged, it would come again.
-            Counters::add(&self.counters.unusable_deliveries);
-            if let Some(id) = id {
-                self.deliveries.acknowledge(id);
-            }
-            return;
-        }
-        if id.is_none() {
-            self.counters.unfetched_qos0.fetch_add(1, Relaxed);
-        }
-        Counters::add(&self.counters.deliveries);
-        let publication = Publication {
-            topic: topic.into(),
-            payload: publish.payload.clone(),
-            qos,
-            retain: publish.retain,
-        };
-        self.tell(UpstreamEvent::Delivery(Delivery::new(id, publication)));
-    }
 }
-
-/// QoS 0 publications waiting for the engine; it has stopped long before they are so many.
-const UNFETCHED_QOS0_MAX: usize = 10_000;

@@ -17,6 +17,7 @@ pub(in crate::upstream) struct Log {
     down: LogGate,
     refused: LogGate,
     refused_subscription: LogGate,
+    single: LogGate,
 }
 
 impl Task {
@@ -29,6 +30,18 @@ impl Task {
                 queue = self.counters.queue_len.load(Relaxed),
                 more,
                 "upstream connected"
+            );
+        }
+    }
+
+    /// Says that a broker is served as one that sends a single copy to overlapping subscriptions.
+    pub(super) fn report_single(&mut self, reason: &str) {
+        if let Some(more) = self.log.single.pass(Instant::now(), reason) {
+            tracing::warn!(
+                broker = self.broker,
+                reason,
+                more,
+                "overlapping subscriptions: the broker is taken to send a single copy"
             );
         }
     }

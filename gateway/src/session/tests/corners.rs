@@ -1,0 +1,161 @@
+//! What sequences of operations have found: places where two rules meet.
+
+use super::*;
+
+const OUTER: Binding = Binding {
+    link: LinkId(1),
+    ..NODE
+};
+
+/// A gateway with a wide link and a narrow one.
+fn narrow() -> Script {
+    Script::with(|settings| {
+        let link = |mtu| LinkSettings {
+            mtu,
+            ..LinkSettings::default()
+        };
+        settings.links = vec![link(64), link(24)];
+    })
+}
+
+#[test]
+fn d41_a_name_that_must_be_told_again_is_dropped_where_it_does_not_fit() {
+    let mut script = narrow();
+    let name = "a/name/of/more/octets/than/the/link/carries/in/one/register";
+    script.connected(NODE, "a", false);
+    script.subscribed(NODE, name, QoS::AtLeastOnce);
+    script.delivery(1, name, "x", QoS::AtLeastOnce);
+    script.hears_publish("x", false);
+    script.connected(NODE, "a", false);
+    script.hears_nothing();
+    assert_eq!(script.drops(), [DropReason::TooLong]);
+    script.requests(&UpstreamRequest::Acknowledge(DeliveryId(1)));
+}
+
+#[test]
+fn d41_what_is_in_flight_is_dropped_where_it_does_not_fit_the_link_the_node_moves_to() {
+    let mut script = narrow();
+    script.connected(NODE, "a", false);
+    script.subscribed(NODE, "t", QoS::AtLeastOnce);
+    script.delivery(1, "t", "more than the other link carries", QoS::AtLeastOnce);
+    script.hears_publish("more than the other link carries", false);
+    script.delivery(2, "t", "short", QoS::AtLeastOnce);
+    script.says(NODE, &disconnect(Some(60)));
+    script.hears(NODE, &disconnect(None));
+    script.says(OUTER, &ping("a"));
+    assert_eq!(script.drops(), [DropReason::TooLong]);
+    script.requests(&UpstreamRequest::Acknowledge(DeliveryId(1)));
+    script.hears_publish("short", false);
+    script.hears_nothing();
+}
+
+#[test]
+fn a10_a_request_that_the_upstream_gives_back_leaves_an_earlier_one_alone() {
+    let mut script = Script::new();
+    script.connected(NODE, "a", true);
+    for msg_id in [1, 2] {
+        script.says(NODE, &subscribe("t/+", QoS::AtLeastOnce, msg_id));
+    }
+    let filter: Arc<str> = "t/+".into();
+    let qos = QoS::AtLeastOnce;
+    let request = UpstreamRequest::Subscribe {
+        filter: Arc::clone(&filter),
+        qos,
+    };
+    script.requests(&request);
+    script.requests(&request);
+    script.engine.handle_not_taken(&request);
+    script.engine.assert_consistent();
+    script.requests_nothing();
+    let result = Ok(qos);
+    script.upstream(UpstreamEvent::Subscribed { filter, result });
+    let answered = script.hears_some(|message| match message {
+        Message::SubAck(ack) => Some((ack.msg_id, ack.return_code)),
+        _ => None,
+    });
+    assert_eq!(answered, (MsgId(1), ACCEPTED));
+    script.delivery(1, "t/1", "x", qos);
+    script.hears_register("t/1");
+}
+
+#[test]
+fn a10_a_request_that_is_given_up_leaves_a_later_one_alone() {
+    let mut script = Script::new();
+    script.connected(NODE, "a", true);
+    let filter: Arc<str> = "t/+".into();
+    let qos = QoS::AtLeastOnce;
+    script.says(NODE, &subscribe("t/+", qos, 1));
+    script.wait(T_RETRY.saturating_mul(3));
+    script.says(NODE, &subscribe("t/+", qos, 2));
+    script.wait(T_RETRY.saturating_mul(2));
+    script.engine.assert_consistent();
+    let request = UpstreamRequest::Subscribe {
+        filter: Arc::clone(&filter),
+        qos,
+    };
+    script.requests(&request);
+    script.requests(&request);
+    script.requests_nothing();
+    let result = Ok(qos);
+    script.upstream(UpstreamEvent::Subscribed {
+        filter: Arc::clone(&filter),
+        result,
+    });
+    script.hears_nothing();
+    script.upstream(UpstreamEvent::Subscribed { filter, result });
+    let answered = script.hears_some(|message| match message {
+        Message::SubAck(ack) => Some(ack.msg_id),
+        _ => None,
+    });
+    assert_eq!(answered, MsgId(2));
+}
+
+#[test]
+fn d42_sessions_are_bounded_also_where_a_will_is_told_in_between() {
+    let mut script = Script::with(|settings| settings.sessions_max = 1);
+    script.says(NODE, &connect("a", true, true));
+    script.hears(NODE, &Message::WillTopicReq);
+    script.connected(OTHER, "b", true);
+    let target = shared::wire::WillTarget {
+        qos: QoS::AtMostOnce,
+        retain: false,
+        topic: b"will",
+    };
+    script.says(NODE, &Message::WillTopic(Some(target)));
+    script.hears(NODE, &Message::WillMsgReq);
+    script.says(NODE, &Message::WillMsg(b"gone"));
+    script.hears(NODE, &connack(ReturnCode::Congestion));
+    assert_eq!(script.drops(), [DropReason::SessionsFull]);
+    assert_eq!(script.engine.sessions_len(), 1);
+}
+
+#[test]
+fn nodes_that_come_and_go_and_exchanges_that_end_leave_no_timers_behind() {
+    let mut script = Script::new();
+    for _ in 0..100 {
+        let long = Message::Connect(Connect {
+            will: false,
+            clean: true,
+            protocol_id: 1,
+            duration_s: u16::MAX,
+            client_id: b"a",
+        });
+        script.says(NODE, &long);
+        script.hears(NODE, &connack(ACCEPTED));
+        let topic_id = script.subscribed(NODE, "t", QoS::AtLeastOnce);
+        for n in 0..10 {
+            script.delivery(n, "t", "x", QoS::AtLeastOnce);
+            script.wait(T_RETRY);
+            let msg_id = script.hears_publish("x", false);
+            script.hears_publish("x", true);
+            script.says(NODE, &puback(topic_id, msg_id, ACCEPTED));
+            script.requests(&UpstreamRequest::Acknowledge(DeliveryId(n)));
+        }
+        script.says(NODE, &disconnect(None));
+        script.hears(NODE, &disconnect(None));
+        let filter = "t".into();
+        script.requests(&UpstreamRequest::Unsubscribe { filter });
+        script.wait(Duration::from_secs(200));
+    }
+    assert_eq!(script.engine.timers_len(), 0);
+}

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use shared::wire::QoS;
 
 use super::engine::Engine;
-use super::mailbox::Letter;
+use super::letter::Letter;
 use super::port::{Binding, DeliveryId};
 use super::slots::{SessionKey, TimerOwner};
 use super::state::{Session, Stage, State};
@@ -133,7 +133,11 @@ impl Engine {
             // Where its link carries nothing its time stands still.
             if self.links.reach(session.binding) {
                 let soon = session.timer.is_some_and(|at| at <= deadline);
-                assert!(soon, "{client_id} is looked at too late");
+                assert!(
+                    soon,
+                    "{client_id} is looked at too late: {:?} for {deadline}, {:?} until {}",
+                    session.timer, session.state, session.deadline
+                );
             }
         }
         for (binding, handshake) in &self.handshakes {
@@ -237,17 +241,17 @@ impl Engine {
             );
         }
         let mailbox = &session.mailbox;
-        let bytes = mailbox.letters.iter().map(Letter::len).sum::<usize>();
-        assert_eq!(mailbox.bytes, bytes, "the mailbox of {client_id}");
+        let bytes = mailbox.iter().map(Letter::len).sum::<usize>();
+        assert_eq!(mailbox.bytes(), bytes, "the mailbox of {client_id}");
         if let Some(flight) = &session.in_flight {
-            let named = flight.letter.qos == QoS::AtMostOnce || flight.letter.msg_id.is_some();
+            // Its id is chosen when it is sent.
+            let published = flight.stage != Stage::Register && flight.retry_at.is_some();
             assert!(
-                named,
+                !published || flight.letter.msg_id.is_some(),
                 "{client_id} has a publication without message id in flight"
             );
-            let registers = flight.stage == Stage::Register;
             assert!(
-                registers || flight.letter.qos != QoS::AtMostOnce,
+                !published || flight.letter.qos != QoS::AtMostOnce,
                 "{client_id} is waited for at QoS 0"
             );
         }
@@ -274,7 +278,7 @@ impl Sight {
             paused: session.paused_until.is_some(),
             will: session.will.is_some(),
             letters: letters(session).count(),
-            bytes: session.mailbox.bytes,
+            bytes: session.mailbox.bytes(),
             topics: session.topics.len(),
             granted: session
                 .subscriptions
@@ -290,7 +294,7 @@ impl Sight {
 /// Everything that waits for a node, the publication in flight among it.
 fn letters(session: &Session) -> impl Iterator<Item = &Letter> {
     let in_flight = session.in_flight.as_ref().map(|flight| &flight.letter);
-    in_flight.into_iter().chain(&session.mailbox.letters)
+    in_flight.into_iter().chain(session.mailbox.iter())
 }
 
 fn collect<'t>(
@@ -298,8 +302,8 @@ fn collect<'t>(
     path: &mut Vec<&'t str>,
     found: &mut BTreeMap<(String, SessionKey), QoS>,
 ) {
-    for (key, qos) in &level.subscribers {
-        let twice = found.insert((path.join("/"), *key), *qos);
+    for one in &level.subscribers {
+        let twice = found.insert((path.join("/"), one.key), one.qos);
         assert_eq!(twice, None, "{path:?} has a subscriber twice");
     }
     for (part, child) in &level.children {

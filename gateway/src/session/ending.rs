@@ -84,6 +84,7 @@ impl Engine {
         session.received.clear();
         session.uplinks.clear();
         session.last_qos0 = None;
+        session.too_long_told = Vec::new();
         let letters = session.take_letters();
         for letter in letters {
             self.out.settle_delivery(letter.delivery);

@@ -46,6 +46,8 @@ pub struct Rig {
     told: HashMap<Binding, VecDeque<Bytes>>,
     said: HashMap<Place, VecDeque<Vec<u8>>>,
     coverage: Coverage,
+    /// What the engine was given last, to tell it where that breaks something.
+    last: Option<Input>,
 }
 
 /// The most that one input may lead to: everything that waits for every node, said twice.
@@ -90,6 +92,7 @@ impl Rig {
             told: HashMap::new(),
             said: HashMap::new(),
             coverage: Coverage::default(),
+            last: None,
         }
     }
 
@@ -108,6 +111,8 @@ impl Rig {
                 format!("panic: {}", text.unwrap_or("?"))
             }
         };
+        let (now, last) = (self.now, &self.last);
+        let why = format!("{why}\n  at {now}, after {last:?}");
         Err(Broken { at, why })
     }
 
@@ -149,6 +154,10 @@ impl Rig {
                 self.input(Input::Link(LinkId(*link), event))
             }
             Operation::Wait(wait) => self.wait(*wait),
+            Operation::Reconfigure(seed) => {
+                let setup = Setup::new(*seed);
+                self.input(Input::Settings(Box::new(setup.settings)))
+            }
             Operation::Shutdown => self.input(Input::Shutdown),
         }
     }
@@ -172,6 +181,7 @@ impl Rig {
         for (what, state) in self.judge.before(self.now, &input, &self.engine) {
             self.coverage.meet(what, state);
         }
+        self.last = Some(input.clone());
         let is_timeout = matches!(input, Input::Timeout);
         match &input {
             Input::Datagram(from, datagram) => {
@@ -180,6 +190,9 @@ impl Rig {
             Input::Upstream(event) => self.engine.handle_upstream(self.now, event.clone()),
             Input::Link(link, event) => self.engine.handle_link(self.now, *link, *event),
             Input::Timeout => self.engine.handle_timeout(self.now),
+            Input::Settings(settings) => {
+                self.engine.reconfigure(self.now, (**settings).clone());
+            }
             Input::Shutdown => self.engine.shutdown(),
         }
         self.drain()?;

@@ -89,6 +89,12 @@ impl Judge {
             | Message::WillTopicResp(_)
             | Message::WillMsgResp(_)
             | Message::GwInfo(_) => {
+                // A will may no longer be welcome in the middle of its handshake.
+                let refusal = matches!(message, Message::ConnAck(ack)
+                    if ack.return_code != ReturnCode::Accepted);
+                if refusal && self.cause.is_configuration {
+                    return Ok(());
+                }
                 let asked = self.asked(to).is_some_and(|it| answers(&message, &it));
                 if asked {
                     Ok(())

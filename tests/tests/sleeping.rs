@@ -7,13 +7,14 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
+use shared::client::{Config, GatewayAddr, Topic};
 use shared::wire::{
     Acknowledgement, Connect, Disconnect, Message, MsgId, PingReq, QoS, ReturnCode, Subscribe,
     TopicFilter, TopicId, TopicRef,
 };
 use tests::{
-    Carrier, Mosquitto, MosquittoOptions, MqttProbe, PATIENCE, ProbeOptions, Sandgrouse, SnNode,
-    SnSocket, config, free_udp_port,
+    Air, Carrier, ClientNode, Mosquitto, MosquittoOptions, MqttProbe, PATIENCE, ProbeOptions,
+    Sandgrouse, SnNode, SnSocket, config, free_udp_port, seed,
 };
 
 #[test]
@@ -36,6 +37,20 @@ fn a_burst_reaches_a_sleeper_behind_a_serial_forwarder_in_order_and_once() -> Re
     let line = Carrier::serial()?;
     let rig = Rig::start(Some(&line))?;
     rig.burst_reaches_a_sleeper(|| Ok(line.attach(&[0x12, 0x34])))
+}
+
+#[test]
+fn a_burst_reaches_our_own_client_over_udp() -> Result<()> {
+    let rig = Rig::start(None)?;
+    let place = SnSocket::open(rig.gateway.address())?;
+    rig.burst_reaches_our_own_client(place)
+}
+
+#[test]
+fn a_burst_reaches_our_own_client_over_serial() -> Result<()> {
+    let line = Carrier::serial()?;
+    let rig = Rig::start(Some(&line))?;
+    rig.burst_reaches_our_own_client(line.attach(&[0x12, 0x34]))
 }
 
 /// A gateway with a UDP link, and a serial one where wanted, beside a mosquitto.
@@ -107,6 +122,44 @@ impl Rig {
             wake.letters
         );
         judge.judge(&wake.letters)
+    }
+
+    fn burst_reaches_our_own_client(mut self, place: SnSocket) -> Result<()> {
+        let mut witness = SnNode::connect(self.gateway.address(), "witness")?;
+        witness.subscribe(TopicFilter::Name(b"marker"), QoS::ExactlyOnce)?;
+        let node_config = Config::new("own").map_err(|error| anyhow::anyhow!("{error:?}"))?;
+        let node_config = node_config
+            .with_gateway(GatewayAddr::POINT_TO_POINT)
+            .map_err(|error| anyhow::anyhow!("{error:?}"))?;
+        let mut node = ClientNode::new(node_config, seed(7), Air::Point(place))?;
+        node.command(|client, now| client.connect(now))?;
+        for filter in ["burst/0", "burst/1", "burst/2"] {
+            node.command(|client, _| client.subscribe(Topic::Name(filter), QoS::ExactlyOnce))?;
+            node.run_until(PATIENCE, |node| node.take_event("Subscribed"))?;
+        }
+        node.command(|client, _| client.sleep(600))?;
+        node.run_until(PATIENCE, |node| node.take_event("Asleep"))?;
+        self.publish_burst(&mut witness)?;
+
+        node.command(|client, _| client.wake())?;
+        node.run_until(PATIENCE, |node| node.take_event("WakeFinished"))?;
+        let mut judge = Judge::default();
+        for taken in node.take_received() {
+            judge.judge(&[Letter {
+                topic: taken.topic,
+                number: std::str::from_utf8(&taken.payload)?.parse()?,
+                qos: taken.qos,
+                dup: taken.dup,
+                msg_id: MsgId::NONE,
+            }])?;
+        }
+        judge.is_complete()?;
+        node.command(|client, _| client.wake())?;
+        node.run_until(PATIENCE, |node| node.take_event("WakeFinished"))?;
+        let more = node.take_received();
+        ensure!(more.is_empty(), "a replay: {more:?}");
+        ensure!(node.client().stats().events_lost == 0, "events were lost");
+        Ok(())
     }
 
     /// Publishes the burst, a topic for each QoS and all at once, and waits until the gateway has it.

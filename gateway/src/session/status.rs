@@ -53,6 +53,8 @@ struct Watch {
     status: Option<Status>,
     /// The last publication, until the broker has answered for it.
     saying: Option<PublicationId>,
+    /// When that was.
+    saying_at: Instant,
     /// Whether the broker has taken the status, or will never do so.
     said: bool,
     timer: Option<Instant>,
@@ -105,6 +107,7 @@ impl Watch {
             deadline: now,
             status: None,
             saying: None,
+            saying_at: now,
             said: false,
             timer: None,
         }
@@ -313,6 +316,7 @@ impl Engine {
         };
         let id = self.out.publish(publication, None);
         watch.saying = Some(id);
+        watch.saying_at = now;
         watch.said = false;
         self.watches.saying.insert(id, key);
     }
@@ -352,8 +356,7 @@ impl Engine {
             return false;
         };
         if let Some(watch) = self.current_saying(key, id) {
-            let at = watch.deadline + watch.every.max(AGAIN_MIN);
-            watch.deadline = at;
+            let at = watch.saying_at + watch.every.max(AGAIN_MIN);
             self.say_again_at(key, at);
         }
         true

@@ -79,6 +79,13 @@ impl DropLog {
         }
     }
 
+    /// Counts `count` drops that are not to be written, not even in a summary.
+    pub fn count(&mut self, now: Instant, reason: &'static str, count: u64) {
+        let entry = self.reasons.entry(reason);
+        let entry = entry.or_insert_with(|| Reason::new(now, self.lines_per_s));
+        entry.dropped = entry.dropped.saturating_add(count);
+    }
+
     /// Counts `count` drops and returns whether they may be written, as one line.
     #[must_use]
     pub fn record(&mut self, now: Instant, reason: &'static str, count: u64) -> bool {
@@ -241,6 +248,15 @@ mod tests {
             "… and 4312 more of crc in the last 10.000 s"
         );
         assert_eq!(log.poll_summary(at(30_000)), None);
+    }
+
+    #[test]
+    fn what_is_only_counted_takes_no_line() {
+        let mut log = DropLog::new(1, Duration::from_secs(10));
+        log.count(at(0), "too_long", 7);
+        assert!(log.record(at(0), "too_long", 1));
+        assert_eq!(log.dropped("too_long"), 8);
+        assert_eq!(log.poll_timeout(), None);
     }
 
     #[test]

@@ -11,7 +11,8 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
 use shared::wire::{
-    Acknowledgement, Connect, Message, MsgId, PingReq, Publish, QoS, ReturnCode, TopicId, TopicRef,
+    Acknowledgement, Connect, Disconnect, Message, MsgId, PingReq, Publish, QoS, ReturnCode,
+    TopicId, TopicRef,
 };
 use tempfile::TempDir;
 
@@ -193,6 +194,14 @@ impl Node {
         })
     }
 
+    fn sleep(&self) {
+        let duration_s = Some(600);
+        let sleep = Message::Disconnect(Disconnect { duration_s });
+        self.ask(&sleep, |message| {
+            matches!(message, Message::Disconnect(_)).then_some(())
+        });
+    }
+
     /// Returns whether the node has a session: whether it is answered, and not sent off.
     fn is_connected(&self) -> bool {
         let ping = Message::PingReq(PingReq { client_id: b"" });
@@ -271,6 +280,13 @@ fn sighup_changes_what_it_can_and_sessions_stay() {
     assert_eq!(pump.publish(2), ReturnCode::Accepted);
     assert!(!valve.is_connected());
     assert_eq!(valve.connect(), ReturnCode::NotSupported);
+
+    // The log tells more from now on.
+    let sleeper = Node::new(address, "pump-2");
+    assert_eq!(sleeper.connect(), ReturnCode::Accepted);
+    sleeper.sleep();
+    let log = gateway.log_until("asleep");
+    assert_eq!(log.last().unwrap()["level"], "DEBUG");
 
     // Broken in one place: nothing of it is taken, not what is right either.
     let broken = second

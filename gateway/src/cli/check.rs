@@ -1,6 +1,7 @@
 //! `sandgrouse check`: what a configuration says, or what is wrong with it.
 
 mod keys;
+mod link;
 mod node;
 mod summary;
 mod values;

@@ -4,6 +4,19 @@
 //! hold, says file, line, column, key, value and what is allowed, and reports everything that
 //! is wrong at once. The types here are plain settings; the driver turns them into those of
 //! the engine, the links and the upstream.
+//!
+//! Of several sources the first in this order holds: the environment, for the password alone;
+//! what is written in the file; the preset of a link, for its clocks and its pacing; the default
+//! in the table of keys. [`Values`] tells what holds for each key, and how two readings differ.
+//!
+//! What cannot be meant is refused, with its place. What is allowed and does nothing - a rule
+//! for nodes behind one that takes them all, a priority for topics that have one - is warned of
+//! ([`Reading::warnings`]).
+//!
+//! A running gateway reads its file anew on SIGHUP. Each key says in the table whether a change
+//! holds at once or waits for a start ([`schema::Applies`]). Links keep their places until then,
+//! whatever their order in the file; tables in lists are told apart by a key of theirs
+//! ([`schema::LISTS`]), so that one more or less is one change.
 
 mod admission;
 mod duration;

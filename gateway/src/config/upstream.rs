@@ -61,6 +61,16 @@ pub enum OverlappingSubscriptions {
     Single,
 }
 
+impl OverlappingSubscriptions {
+    fn read(section: &mut Section<'_, '_>) -> Self {
+        let word = section.or("overlapping_subscriptions", DEFAULT_OVERLAPPING.to_owned());
+        match word.as_str() {
+            SINGLE => Self::Single,
+            _ => Self::Each,
+        }
+    }
+}
+
 /// A certificate and its key, both as PEM.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClientIdentity {
@@ -169,10 +179,7 @@ impl UpstreamConfig {
             qos0_len_max: section.or("qos0_len_max", default.qos0_len_max),
             packet_bytes_max: section.or("packet_bytes_max", default.packet_bytes_max),
             unfetched_bytes_max: section.or("unfetched_bytes_max", default.unfetched_bytes_max),
-            overlapping: match section.optional::<String>("overlapping_subscriptions") {
-                Some(word) if word == SINGLE => OverlappingSubscriptions::Single,
-                _ => default.overlapping,
-            },
+            overlapping: OverlappingSubscriptions::read(section),
             tcp_nodelay: section.or("tcp_nodelay", default.tcp_nodelay),
             reconnect_min: section.or("reconnect_min", default.reconnect_min),
             reconnect_max: section.or("reconnect_max", default.reconnect_max),

@@ -1,10 +1,14 @@
 //! The values that hold, written or not, and how two readings of them differ.
 
+mod held;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 
 use super::schema::{self, Applies, Key, List};
 use super::value::Value;
+pub(super) use held::Held;
+use held::Note;
 
 /// What holds for every key, whether it is written in the file or not. Tables of a list go by
 /// what tells them apart, `link[radio]`, so that two readings can be compared although one
@@ -249,41 +253,6 @@ impl fmt::Display for Change {
             shown(&self.old),
             shown(&self.new)
         )
-    }
-}
-
-/// What the settings were asked for while they were read, by paths with indices.
-#[derive(Debug, Default)]
-pub(super) struct Held {
-    notes: BTreeMap<String, Note>,
-}
-
-#[derive(Debug)]
-struct Note {
-    order: usize,
-    value: Value,
-    is_written: bool,
-}
-
-impl Held {
-    /// Notes the value of a key; a later value of the same key takes its place.
-    pub(super) fn note(&mut self, path: String, value: Value, is_written: bool) {
-        let order = self.notes.len();
-        let note = self.notes.entry(path).or_insert_with(|| Note {
-            order,
-            value: value.clone(),
-            is_written,
-        });
-        note.value = value;
-    }
-
-    /// Takes over what another document holds, as values that are not written.
-    pub(super) fn append(&mut self, other: Self) {
-        let mut notes: Vec<(String, Note)> = other.notes.into_iter().collect();
-        notes.sort_by_key(|(_, note)| note.order);
-        for (path, note) in notes {
-            self.note(path, note.value, false);
-        }
     }
 }
 

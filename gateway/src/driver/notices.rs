@@ -7,7 +7,7 @@ use shared::time::Instant;
 use tracing::{debug, info, warn};
 
 use crate::drop_log::{DEFAULT_LINES_PER_S, DEFAULT_SUMMARY_INTERVAL, DropLog};
-use crate::session::{Binding, Ending, LinkId, Notice, Peer};
+use crate::session::{Binding, DropReason, Ending, LinkId, Notice, Peer};
 
 /// Writes notices with the links' names; drops at a bounded rate.
 #[derive(Debug)]
@@ -32,6 +32,9 @@ impl Notices {
                 reason,
                 octets,
             } => {
+                if reason == DropReason::TooLongAgain {
+                    return self.drops.count(now, reason.name(), 1);
+                }
                 let links = self.links.as_slice();
                 let place = binding.map(|binding| Place { links, binding });
                 self.drops
@@ -55,6 +58,9 @@ impl Notices {
             }
             Notice::Unresponsive { client_id } => {
                 warn!(node = %client_id, "does not answer; what waits for it is kept");
+            }
+            Notice::UnknownFixedTopic { client_id, topic } => {
+                warn!(node = %client_id, ?topic, "does not know a topic that is fixed by configuration");
             }
             Notice::Unsubscribed { client_id, filter } => {
                 warn!(node = %client_id, %filter, "may not be subscribed to any more");

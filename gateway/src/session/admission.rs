@@ -100,7 +100,7 @@ impl Session {
     /// Returns whether the node has gone and nothing is under way either way.
     fn is_idle(&self) -> bool {
         self.state == State::Gone
-            && self.mailbox.front().is_none()
+            && self.mailbox.is_empty()
             && self.in_flight.is_none()
             && self.uplinks.is_empty()
     }

@@ -183,7 +183,7 @@ impl Engine {
         session.keep_alive_s = request.duration_s;
         session.unresponsive = false;
         session.ping_owed = false;
-        session.paused_until = None;
+        session.lift_pauses();
         session.last_suback = None;
         session.last_connect = Some(ConnectSeen {
             at: now,

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use shared::wire::QoS;
 
 use super::engine::Engine;
-use super::mailbox::Letter;
+use super::letter::Letter;
 use super::port::{Binding, DeliveryId};
 use super::slots::{SessionKey, TimerOwner};
 use super::state::{Session, Stage, State};
@@ -240,9 +240,7 @@ impl Engine {
                 uplink.id
             );
         }
-        let mailbox = &session.mailbox;
-        let bytes = mailbox.letters.iter().map(Letter::len).sum::<usize>();
-        assert_eq!(mailbox.bytes, bytes, "the mailbox of {client_id}");
+        session.mailbox.assert_consistent();
         if let Some(flight) = &session.in_flight {
             let named = flight.letter.qos == QoS::AtMostOnce || flight.letter.msg_id.is_some();
             assert!(
@@ -278,7 +276,7 @@ impl Sight {
             paused: session.paused_until.is_some(),
             will: session.will.is_some(),
             letters: letters(session).count(),
-            bytes: session.mailbox.bytes,
+            bytes: session.mailbox.bytes(),
             topics: session.topics.len(),
             granted: session
                 .subscriptions
@@ -294,7 +292,7 @@ impl Sight {
 /// Everything that waits for a node, the publication in flight among it.
 fn letters(session: &Session) -> impl Iterator<Item = &Letter> {
     let in_flight = session.in_flight.as_ref().map(|flight| &flight.letter);
-    in_flight.into_iter().chain(&session.mailbox.letters)
+    in_flight.into_iter().chain(session.mailbox.iter())
 }
 
 fn collect<'t>(
@@ -302,8 +300,8 @@ fn collect<'t>(
     path: &mut Vec<&'t str>,
     found: &mut BTreeMap<(String, SessionKey), QoS>,
 ) {
-    for (key, qos) in &level.subscribers {
-        let twice = found.insert((path.join("/"), *key), *qos);
+    for one in &level.subscribers {
+        let twice = found.insert((path.join("/"), one.key), one.qos);
         assert_eq!(twice, None, "{path:?} has a subscriber twice");
     }
     for (part, child) in &level.children {

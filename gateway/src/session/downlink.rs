@@ -1,27 +1,27 @@
-//! From the broker down: mailboxes, and REGISTER before PUBLISH [MQTT-SN 1.2 §6.10]; strictly
-//! one exchange in flight for each node.
+//! From the broker down: into the mailboxes, and out of them when a node listens
+//! [MQTT-SN 1.2 §6.10]; strictly one exchange in flight for each node.
+//!
+//! A publication at QoS 0 on an id that the node knows needs no answer, so it does not wait
+//! behind one that does (A.20): it passes what is in flight, never a publication of its own
+//! topic.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 use shared::time::Instant;
-use shared::wire::{FORWARD_OVERHEAD, Message, MsgId, Publish, QoS, Register, TopicId, TopicRef};
+use shared::wire::QoS;
 
 use super::engine::Engine;
-use super::mailbox::Letter;
+use super::launch::Naming;
+use super::letter::{Letter, Lifetime};
+use super::mailbox::Refused;
 use super::output::DropReason;
 use super::port::Delivery;
 use super::slots::SessionKey;
-use super::state::{InFlight, Session, Stage, State};
-use super::topic_table::Standing;
+use super::state::{Session, Stage, State};
 
-/// How the topic of a publication can be named towards a node (D-08).
-enum Naming {
-    Ready(TopicRef),
-    RegisterFirst(TopicId),
-    Unwanted,
-    TableFull,
-}
+/// The most topics of a session whose publications are remembered as told of for their length.
+const TOO_LONG_TOLD_MAX: usize = 32;
 
 impl Engine {
     /// Puts a publication from the broker into the mailboxes of those who want it.
@@ -29,70 +29,93 @@ impl Engine {
         let Delivery {
             id,
             mut publication,
-            ..
+            expiry,
+            filters,
         } = delivery;
-        // Retained messages come because someone has just subscribed, and are for nobody else.
+        let topic = &publication.topic;
         let takers = if publication.retain {
-            self.take_wishes(now, &publication.topic)
+            // Retained messages come because someone has just subscribed, and are for nobody
+            // else (D-16).
+            self.take_wishes(now, topic, &filters)
+        } else if filters.is_empty() {
+            self.tree.subscribers(topic)
         } else {
-            self.tree.subscribers(&publication.topic)
+            self.tree.takers(topic, &filters)
         };
         if let Some(id) = id {
             let holders = u32::try_from(takers.len()).unwrap_or(u32::MAX);
             self.out
                 .hold_delivery(id, holders, self.settings.unanswered_max);
         }
-        if !takers.is_empty() {
-            // The upstream's payload is a slice of its read buffer, which a letter that waits
-            // for hours would keep whole.
-            publication.payload = Bytes::copy_from_slice(&publication.payload);
+        if takers.is_empty() {
+            return;
         }
+        let priority = self.settings.topic_priority(topic);
+        let lifetime = Lifetime::new(now, self.settings.mailbox.age_max, expiry);
+        // The upstream's payload is a slice of its read buffer, which a letter that waits for
+        // hours would keep whole.
+        publication.payload = Bytes::copy_from_slice(&publication.payload);
         for (key, granted) in takers {
             let qos = publication.qos.min(granted);
-            let letter = Letter::new(publication.clone(), qos, id, now);
+            let letter = Letter::new(publication.clone(), qos, id, priority, lifetime);
             self.post(now, key, letter);
             self.pump(now, key);
             self.reschedule(key);
         }
     }
 
-    fn post(&mut self, now: Instant, key: SessionKey, letter: Letter) {
+    fn post(&mut self, now: Instant, key: SessionKey, mut letter: Letter) {
         let Some(session) = self.slots.get_mut(key) else {
             return self.out.settle_delivery(letter.delivery);
         };
+        let rule = &session.rule;
+        letter.qos = letter.qos.min(rule.qos_max).min(rule.profile.qos_max);
         if session.state == State::Gone && letter.qos == QoS::AtMostOnce {
             return self.out.settle_delivery(letter.delivery);
         }
-        let horizon = now - self.settings.mailbox.age_max;
-        let expired = session.mailbox.expire(horizon);
-        let refused = session.mailbox.push(letter, &self.settings.mailbox);
         self.out.stats.publications_down += 1;
-        self.drop_letters(key, expired, DropReason::MailboxAge);
-        self.drop_letters(key, refused, DropReason::MailboxFull);
+        session.mailbox.stamp(&mut letter);
+        let expired = session.mailbox.expire(now);
+        if self.links.reach(session.binding) && session.goes_at_once(now, &letter) {
+            self.refuse_letters(key, expired);
+            return self.launch(now, key, letter);
+        }
+        let refused = session.mailbox.push(letter, &self.settings.mailbox);
+        self.refuse_letters(key, expired);
+        self.refuse_letters(key, refused);
     }
 
     /// Sends what can be sent to a node: the next letter, or the end of its wake.
     pub(super) fn pump(&mut self, now: Instant, key: SessionKey) {
+        self.expire_letters(now, key);
         while let Some(session) = self.slots.get_mut(key) {
-            // D-16: retained messages follow the SUBACK that is still to come.
-            let waits = session.unresponsive || !session.pending_subscribes.is_empty();
-            if !session.listens() || waits || !self.links.reach(session.binding) {
+            if !session.takes_delivery() || !self.links.reach(session.binding) {
                 return;
             }
-            if session.paused_until.is_some_and(|until| until > now) {
+            session.end_pauses(now);
+            if session.paused_until.is_some() {
                 return self.finish_delivery(now, key);
             }
-            session.paused_until = None;
-            if let Some(flight) = &session.in_flight {
-                if flight.retry_at.is_none() {
-                    self.transmit_in_flight(now, key);
-                }
-                return;
+            if session.unresponsive || session.awaits_answer() {
+                return self.send_passing(now, key);
             }
-            let horizon = now - self.settings.mailbox.age_max;
-            let expired = session.mailbox.expire(horizon);
-            let next = session.mailbox.pop();
-            self.drop_letters(key, expired, DropReason::MailboxAge);
+            if session.must_wait_to_register() {
+                self.send_passing(now, key);
+                return self.finish_delivery(now, key);
+            }
+            if session.in_flight.is_some() {
+                self.resume(now, key);
+                let session = self.slots.get(key);
+                if session.is_some_and(|session| session.in_flight.is_some()) {
+                    return self.send_passing(now, key);
+                }
+                continue;
+            }
+            let next = if session.is_wake_spent() {
+                None
+            } else {
+                session.next_letter(now)
+            };
             match next {
                 Some(letter) => self.launch(now, key, letter),
                 None => return self.finish_delivery(now, key),
@@ -100,115 +123,165 @@ impl Engine {
         }
     }
 
-    /// Starts the exchange of one letter; at QoS 0 on a known id that is its end as well.
-    fn launch(&mut self, now: Instant, key: SessionKey, mut letter: Letter) {
-        let topics_max = self.settings.topics_max;
+    /// Sends the publications at QoS 0 that need not wait for the exchange in flight (A.20).
+    fn send_passing(&mut self, now: Instant, key: SessionKey) {
         let Some(session) = self.slots.get_mut(key) else {
             return;
         };
-        let naming = session.naming(&letter.publication.topic, topics_max);
-        let registers = matches!(naming, Naming::RegisterFirst(_));
-        if session.exceeds_mtu(&letter, registers, session.link(&self.settings).mtu) {
-            // D-41
-            return self.drop_letters(key, vec![letter], DropReason::TooLong);
+        let mut mailbox = std::mem::take(&mut session.mailbox);
+        let passing = mailbox.take_passing(|letter| session.may_go(letter));
+        session.mailbox = mailbox;
+        for letter in passing {
+            self.launch(now, key, letter);
         }
-        let (topic, stage) = match naming {
-            Naming::Ready(topic) => (topic, Stage::Publish),
-            Naming::RegisterFirst(id) => (TopicRef::Normal(id), Stage::Register),
-            Naming::Unwanted => {
-                return self.drop_letters(key, vec![letter], DropReason::NodeRefused);
-            }
-            Naming::TableFull => {
-                return self.drop_letters(key, vec![letter], DropReason::TopicTableFull);
-            }
-        };
-        if stage == Stage::Publish && letter.qos == QoS::AtMostOnce {
-            return self.send_qos0(key, topic, &letter);
-        }
-        if letter.qos != QoS::AtMostOnce && letter.msg_id.is_none() {
-            letter.msg_id = Some(session.next_msg_id());
-        }
-        let register_id = if stage == Stage::Register {
-            session.next_msg_id()
-        } else {
-            MsgId::NONE
-        };
-        session.in_flight = Some(InFlight {
-            letter,
-            topic,
-            stage,
-            register_id,
-            tries: 0,
-            retry_at: None,
-        });
-        self.transmit_in_flight(now, key);
     }
 
-    pub(super) fn send_qos0(&mut self, key: SessionKey, topic: TopicRef, letter: &Letter) {
+    /// Drops the letters that have waited for too long.
+    pub(super) fn expire_letters(&mut self, now: Instant, key: SessionKey) {
         if let Some(session) = self.slots.get_mut(key) {
-            session.last_qos0 = Some(topic.topic_id());
+            let expired = session.mailbox.expire(now);
+            self.refuse_letters(key, expired);
         }
-        self.send(
-            key,
-            &Message::Publish(publish_message(letter, topic, MsgId::NONE, false)),
-        );
-        self.out.settle_delivery(letter.delivery);
     }
 
-    pub(super) fn drop_letters(
-        &mut self,
-        key: SessionKey,
-        letters: Vec<Letter>,
-        reason: DropReason,
-    ) {
-        for letter in letters {
-            let session = self.slots.get(key);
-            let client_id = session.map(|session| Arc::clone(&session.client_id));
-            self.out.dropped(
-                session.and_then(|session| session.binding),
-                client_id.as_ref(),
-                reason,
-                letter.publication.payload.len(),
-            );
-            self.out.settle_delivery(letter.delivery);
+    /// Gives the letters of all nodes the priorities that the settings say now; without that,
+    /// those of a topic could overtake each other.
+    pub(super) fn rank_letters_anew(&mut self) {
+        for key in self.slots.keys() {
+            let Some(session) = self.slots.get_mut(key) else {
+                continue;
+            };
+            if let Some(flight) = &mut session.in_flight {
+                let topic = &flight.letter.publication.topic;
+                flight.letter.priority = self.settings.topic_priority(topic);
+            }
+            session
+                .mailbox
+                .rank_anew(|topic| self.settings.topic_priority(topic));
         }
+    }
+
+    pub(super) fn refuse_letters(&mut self, key: SessionKey, letters: Vec<Refused>) {
+        for (letter, reason) in letters {
+            self.drop_letter(key, letter, reason);
+        }
+    }
+
+    /// Gives a letter up: it is told of, counted, and settled with the broker.
+    pub(super) fn drop_letter(&mut self, key: SessionKey, letter: Letter, reason: DropReason) {
+        let session = self.slots.get_mut(key);
+        let (client_id, binding, again) = session.map_or((None, None, false), |session| {
+            let again = reason == DropReason::TooLong && !session.tells_too_long(&letter);
+            (Some(Arc::clone(&session.client_id)), session.binding, again)
+        });
+        let reason = if again {
+            // D-41: logged once for each topic.
+            DropReason::TooLongAgain
+        } else {
+            reason
+        };
+        let octets = letter.publication.payload.len();
+        self.out
+            .dropped(binding, client_id.as_ref(), reason, octets);
+        self.out.settle_delivery(letter.delivery);
     }
 }
 
 impl Session {
-    /// Chooses how a topic is named towards the node (D-08).
-    fn naming(&mut self, topic: &str, topics_max: usize) -> Naming {
-        let own = self
-            .subscription(topic)
-            .and_then(|subscription| subscription.topic);
-        match own {
-            Some(named @ (TopicRef::Predefined(_) | TopicRef::Short(_))) => {
-                return Naming::Ready(named);
+    /// Returns whether publications may be sent at all. D-16: they follow the SUBACK that is
+    /// still to come.
+    pub(super) fn takes_delivery(&self) -> bool {
+        self.listens() && self.pending_subscribes.is_empty()
+    }
+
+    /// Returns whether a letter need not enter the mailbox.
+    fn goes_at_once(&mut self, now: Instant, letter: &Letter) -> bool {
+        self.end_pauses(now);
+        // In a wake everything goes in its turn.
+        let in_turn = self.mailbox.is_empty()
+            || (letter.qos == QoS::AtMostOnce && self.state == State::Active);
+        in_turn
+            && self.takes_delivery()
+            && self.paused_until.is_none()
+            && !self.is_wake_spent()
+            && !self.mailbox.has_topic(&letter.publication.topic)
+            && self.may_go(letter)
+    }
+
+    /// Returns whether a letter may go now, were it the first of its topic.
+    fn may_go(&self, letter: &Letter) -> bool {
+        let free = self.in_flight.is_none() && !self.unresponsive;
+        match self.naming(&letter.publication.topic) {
+            Naming::Ready(_) => free || self.is_passed_by(letter),
+            Naming::Unwanted => free,
+            Naming::RegisterFirst(_) | Naming::Unnamed => {
+                free && self.registers_paused_until.is_none()
             }
-            Some(TopicRef::Normal(_)) | None => {}
-        }
-        match self.topics.find(topic) {
-            Some((id, Standing::Confirmed)) => Naming::Ready(TopicRef::Normal(id)),
-            Some((id, Standing::Unconfirmed)) => Naming::RegisterFirst(id),
-            Some((_, Standing::Suppressed)) => Naming::Unwanted,
-            None => match self.topics.register(topic, topics_max) {
-                Some(id) => Naming::RegisterFirst(id),
-                None => Naming::TableFull,
-            },
         }
     }
 
-    pub(super) fn exceeds_mtu(&self, letter: &Letter, registers: bool, mtu: usize) -> bool {
-        let node_id = self.binding.and_then(|binding| binding.node_id);
-        let wrap = node_id.map_or(0, |id| FORWARD_OVERHEAD + id.as_bytes().len());
-        let topic = TopicRef::Normal(TopicId::NONE);
-        let publish = Message::Publish(publish_message(letter, topic, MsgId::NONE, false));
-        let register = Message::Register(Register {
-            topic_id: TopicId::NONE,
-            msg_id: MsgId::NONE,
-            topic_name: letter.publication.topic.as_bytes(),
-        });
-        wrap + publish.encoded_len() > mtu || (registers && wrap + register.encoded_len() > mtu)
+    /// Returns whether a letter on a topic that the node knows may pass what is in flight: at
+    /// QoS 0, where the node listens all the time, and where the other is not more important,
+    /// or long overdue.
+    fn is_passed_by(&self, letter: &Letter) -> bool {
+        if letter.qos != QoS::AtMostOnce || self.state != State::Active {
+            return false;
+        }
+        self.in_flight.as_ref().is_none_or(|flight| {
+            let overdue = self.unresponsive || flight.tries > 0 || flight.retry_at.is_none();
+            let passes = overdue || letter.priority >= flight.letter.priority;
+            passes && flight.letter.publication.topic != letter.publication.topic
+        })
+    }
+
+    /// Takes the letter whose turn it is; while the node has no room for topic ids, one on a
+    /// topic that it knows.
+    fn next_letter(&mut self, now: Instant) -> Option<Letter> {
+        debug_assert!(self.registers_paused_until.is_none_or(|until| until > now));
+        if self.registers_paused_until.is_none() {
+            return self.mailbox.pop();
+        }
+        let mut mailbox = std::mem::take(&mut self.mailbox);
+        let next = mailbox.pop_first(|letter| self.may_go(letter));
+        self.mailbox = mailbox;
+        next
+    }
+
+    fn awaits_answer(&self) -> bool {
+        self.in_flight
+            .as_ref()
+            .is_some_and(|flight| flight.retry_at.is_some())
+    }
+
+    /// Returns whether what is in flight needs its topic id told, which the node has no room
+    /// for at the moment.
+    fn must_wait_to_register(&self) -> bool {
+        let registers = self
+            .in_flight
+            .as_ref()
+            .is_some_and(|flight| flight.stage == Stage::Register || self.must_register_again());
+        registers && self.registers_paused_until.is_some()
+    }
+
+    /// Returns whether as much was sent in this wake as may be: the rest waits for the next one
+    /// (D-22).
+    fn is_wake_spent(&self) -> bool {
+        let awake = matches!(self.state, State::Awake { .. });
+        let most = self.rule.awake_messages_max;
+        awake && most.is_some_and(|most| self.awake_sent >= most)
+    }
+
+    /// Returns whether a letter's length is to be told of: once for each topic (D-41).
+    fn tells_too_long(&mut self, letter: &Letter) -> bool {
+        let hash = super::uplink::hash(&letter.publication.topic);
+        if self.too_long_told.contains(&hash) {
+            return false;
+        }
+        if self.too_long_told.len() >= TOO_LONG_TOLD_MAX {
+            self.too_long_told.remove(0);
+        }
+        self.too_long_told.push(hash);
+        true
     }
 
     /// Takes everything that waits for the node.
@@ -218,21 +291,5 @@ impl Session {
             .into_iter()
             .chain(std::iter::from_fn(|| self.mailbox.pop()))
             .collect()
-    }
-}
-
-pub(super) fn publish_message(
-    letter: &Letter,
-    topic: TopicRef,
-    msg_id: MsgId,
-    dup: bool,
-) -> Publish<'_> {
-    Publish {
-        dup: dup && letter.qos != QoS::AtMostOnce,
-        qos: letter.qos,
-        retain: letter.publication.retain,
-        topic,
-        msg_id,
-        payload: &letter.publication.payload,
     }
 }

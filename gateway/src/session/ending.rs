@@ -1,6 +1,7 @@
 //! Every way a connection ends, and what is left of it [MQTT-SN 1.2 §6.12, §6.13].
 
 use shared::time::Instant;
+use shared::wire::{Disconnect, Message};
 
 use super::engine::Engine;
 use super::output::{Ending, Notice};
@@ -8,6 +9,23 @@ use super::slots::{SessionKey, TimerOwner};
 use super::state::{Session, State, Will};
 
 impl Engine {
+    /// Tells the nodes that listen that the gateway goes away. No will is published: the nodes
+    /// are well.
+    pub fn shutdown(&mut self) {
+        for key in self.slots.keys() {
+            let Some(session) = self.slots.get(key) else {
+                continue;
+            };
+            if session.listens()
+                && let Some(binding) = session.binding
+            {
+                let message = Message::Disconnect(Disconnect { duration_s: None });
+                self.out
+                    .transmit_as(session.rule.priority, &binding, &message);
+            }
+        }
+    }
+
     /// Ends the connection of a node that fell silent, and publishes its will.
     pub(super) fn lose(&mut self, now: Instant, key: SessionKey) {
         let session = self.slots.get(key);
@@ -66,6 +84,7 @@ impl Engine {
         session.received.clear();
         session.uplinks.clear();
         session.last_qos0 = None;
+        session.too_long_told = Vec::new();
         let letters = session.take_letters();
         for letter in letters {
             self.out.settle_delivery(letter.delivery);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use shared::rng::Rng;
 use shared::time::Instant;
-use shared::wire::{Disconnect, Forward, Message, MsgId, PingReq, QoS};
+use shared::wire::{Forward, Message, MsgId, PingReq, QoS};
 
 use super::links::Links;
 use super::outage::UpstreamState;
@@ -17,8 +17,8 @@ use super::rate::{Answers, Buckets, Refusals};
 use super::settings::Settings;
 use super::slots::{SessionKey, Slots, TimerOwner, Timers};
 use super::state::Session;
-use super::status::Watches;
 use super::subscription_tree::{RetainedWish, SubscriptionTree};
+use super::watches::Watches;
 use super::will::Handshake;
 
 /// The gateway's protocol machine, sans-IO.
@@ -182,23 +182,6 @@ impl Engine {
                 TimerOwner::Link(link) => self.link_timeout(now, link),
                 TimerOwner::Outage => self.outage_timeout(now),
                 TimerOwner::Watch(key) => self.watch_timeout(now, key),
-            }
-        }
-    }
-
-    /// Tells the nodes that listen that the gateway goes away. No will is published: the nodes
-    /// are well.
-    pub fn shutdown(&mut self) {
-        for key in self.slots.keys() {
-            let Some(session) = self.slots.get(key) else {
-                continue;
-            };
-            if session.listens()
-                && let Some(binding) = session.binding
-            {
-                let message = Message::Disconnect(Disconnect { duration_s: None });
-                self.out
-                    .transmit_as(session.rule.priority, &binding, &message);
             }
         }
     }

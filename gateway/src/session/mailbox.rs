@@ -1,63 +1,52 @@
 //! Downlink publications that wait for one node (D-27).
 
-use std::collections::VecDeque;
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use shared::time::Instant;
-use shared::wire::{MsgId, QoS};
 
-use super::port::{DeliveryId, Publication};
+use super::letter::{Letter, Rank};
+use super::output::DropReason;
+use super::policy::Priority;
 use super::settings::MailboxLimits;
 
-/// A publication for one node.
-#[derive(Clone, Debug)]
-pub(super) struct Letter {
-    pub(super) publication: Publication,
-    /// The quality of service towards this node, at most the publication's own.
-    pub(super) qos: QoS,
-    pub(super) delivery: Option<DeliveryId>,
-    pub(super) arrived: Instant,
-    /// The id it was first sent with; a repetition keeps it, so that a QoS 2 receiver knows it.
-    pub(super) msg_id: Option<MsgId>,
-    /// Whether PUBLISH was sent with that id, so that the next one says DUP.
-    pub(super) published: bool,
-    /// How often all repetitions went unanswered (D-18).
-    pub(super) failed_rounds: u8,
-    /// How often the node asked for its topic again (D-38).
-    pub(super) repairs: u8,
-}
+/// A letter that had to go, and why.
+pub(super) type Refused = (Letter, DropReason);
 
-impl Letter {
-    pub(super) const fn new(
-        publication: Publication,
-        qos: QoS,
-        delivery: Option<DeliveryId>,
-        arrived: Instant,
-    ) -> Self {
-        Self {
-            publication,
-            qos,
-            delivery,
-            arrived,
-            msg_id: None,
-            published: false,
-            failed_rounds: 0,
-            repairs: 0,
-        }
-    }
-
-    pub(super) fn len(&self) -> usize {
-        self.publication.topic.len() + self.publication.payload.len()
-    }
-}
-
-/// The queue of one node, first in, first out, bounded by [`MailboxLimits`].
+/// The queue of one node, bounded by [`MailboxLimits`]. None of its letters was ever sent: what
+/// was is in flight.
 #[derive(Debug, Default)]
 pub(super) struct Mailbox {
-    pub(super) letters: VecDeque<Letter>,
-    pub(super) bytes: usize,
+    letters: BTreeMap<Rank, Box<Letter>>,
+    /// The letters at QoS 0; the first makes room for others first.
+    qos0: BTreeSet<(Priority, u64)>,
+    topics: BTreeMap<Arc<str>, Waiting>,
+    bytes: usize,
+    qos0_bytes: usize,
+    turns: u64,
+    /// When the first letter may have expired: never too late.
+    expiry: Option<Instant>,
+    /// Whether none of the letters may overtake the one in flight.
+    looked_through: bool,
 }
 
+/// What waits of one topic.
+#[derive(Debug, Default)]
+struct Waiting {
+    letters: usize,
+    /// The newest one at QoS 0.
+    qos0: Option<Rank>,
+}
+
+/// The most letters looked at for those that may overtake the one in flight.
+const LOOK_MAX: usize = 256;
+
 impl Mailbox {
+    pub(super) fn is_empty(&self) -> bool {
+        self.letters.is_empty()
+    }
+
     pub(super) fn len(&self) -> usize {
         self.letters.len()
     }
@@ -67,206 +56,261 @@ impl Mailbox {
         self.bytes
     }
 
-    pub(super) fn front(&self) -> Option<&Letter> {
-        self.letters.front()
+    /// Returns the letters, in the order in which they are to go.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Letter> {
+        self.letters.values().map(|letter| &**letter)
+    }
+
+    /// Checks that what is kept beside the letters says the same as they do.
+    pub(super) fn assert_consistent(&self) {
+        let mut topics: BTreeMap<&Arc<str>, (usize, Option<Rank>)> = BTreeMap::new();
+        let (mut bytes, mut qos0_bytes, mut qos0) = (0, 0, 0);
+        for (rank, letter) in &self.letters {
+            bytes += letter.len();
+            let topic = topics.entry(&letter.publication.topic).or_default();
+            topic.0 += 1;
+            if letter.is_qos0() {
+                (qos0, qos0_bytes) = (qos0 + 1, qos0_bytes + letter.len());
+                topic.1 = topic.1.max(Some(*rank));
+                assert!(
+                    self.qos0.contains(&(letter.priority, letter.turn)),
+                    "{letter:?}"
+                );
+            }
+            let seen_to = self.expiry.is_some_and(|at| at <= letter.until());
+            assert!(seen_to, "{letter:?} expires unseen");
+        }
+        assert_eq!((self.bytes, self.qos0_bytes), (bytes, qos0_bytes));
+        assert_eq!(self.qos0.len(), qos0);
+        assert_eq!(self.topics.len(), topics.len());
+        for (topic, waiting) in &self.topics {
+            let (letters, newest) = topics[topic];
+            assert_eq!(waiting.letters, letters, "{topic}");
+            let is_newest = waiting.qos0.is_none() || waiting.qos0 == newest;
+            assert!(is_newest, "{topic} has a newer letter");
+        }
+    }
+
+    pub(super) fn has_topic(&self, topic: &str) -> bool {
+        self.topics.contains_key(topic)
+    }
+
+    /// Returns when [`Self::expire`] may find something.
+    pub(super) const fn next_expiry(&self) -> Option<Instant> {
+        self.expiry
     }
 
     pub(super) fn pop(&mut self) -> Option<Letter> {
-        let letter = self.letters.pop_front()?;
-        self.bytes -= letter.len();
-        if self.letters.is_empty() {
-            // A sleeping node with nothing waiting shall cost no buffer.
-            self.letters = VecDeque::new();
-        }
-        Some(letter)
+        let (rank, _) = self.letters.first_key_value()?;
+        self.remove(*rank)
     }
 
-    /// Puts a letter that was under way back to the front; it was let in before.
-    pub(super) fn put_back(&mut self, letter: Letter) {
-        self.bytes += letter.len();
-        self.letters.push_front(letter);
+    /// Gives a letter its turn among those that come before and after it.
+    pub(super) const fn stamp(&mut self, letter: &mut Letter) {
+        self.turns += 1;
+        letter.turn = self.turns;
     }
 
-    /// Lets a letter in, and returns what has to go for it: the oldest ones at QoS 0, or, with
-    /// none of those left, the new one itself.
-    pub(super) fn push(&mut self, letter: Letter, limits: &MailboxLimits) -> Vec<Letter> {
-        let mut refused = Vec::new();
-        if letter.qos == QoS::AtMostOnce && self.qos0_len() >= limits.qos0_max {
-            match self.remove_oldest_qos0() {
-                Some(oldest) => refused.push(oldest),
-                None => return vec![letter],
-            }
+    /// Lets a letter in that has its turn. Returns what has to go for it, the oldest and least important ones at
+    /// QoS 0, or, with none of those left, the new one itself. Letters at QoS 1 and 2 are never
+    /// displaced. Of letters at QoS 0 that are to be conflated, the former one of the topic has
+    /// to go.
+    pub(super) fn push(&mut self, letter: Letter, limits: &MailboxLimits) -> Vec<Refused> {
+        let mut gone = Vec::new();
+        if letter.is_qos0() && limits.conflate_qos0 {
+            gone.extend(self.take_conflated(&letter));
         }
-        while self.letters.len() >= limits.messages_max
-            || self.bytes + letter.len() > limits.bytes_max
-        {
-            match self.remove_oldest_qos0() {
-                Some(oldest) => refused.push(oldest),
-                None => {
-                    refused.push(letter);
-                    return refused;
-                }
-            }
+        if !self.make_room(&letter, limits, &mut gone) {
+            gone.push((letter, DropReason::MailboxFull));
+            return gone;
         }
-        self.bytes += letter.len();
-        self.letters.push_back(letter);
-        refused
-    }
-
-    /// Removes and returns what arrived before `horizon`.
-    pub(super) fn expire(&mut self, horizon: Instant) -> Vec<Letter> {
-        let mut expired = Vec::new();
-        while self.front().is_some_and(|letter| letter.arrived < horizon) {
-            expired.extend(self.pop());
-        }
-        expired
-    }
-
-    /// Removes and returns what `unwanted` holds for.
-    pub(super) fn remove_if(&mut self, unwanted: impl Fn(&Letter) -> bool) -> Vec<Letter> {
-        let (gone, kept): (Vec<_>, VecDeque<_>) =
-            std::mem::take(&mut self.letters).into_iter().fold(
-                (Vec::new(), VecDeque::new()),
-                |(mut gone, mut kept), letter| {
-                    if unwanted(&letter) {
-                        gone.push(letter)
-                    } else {
-                        kept.push_back(letter)
-                    }
-                    (gone, kept)
-                },
-            );
-        self.letters = kept;
-        self.bytes -= gone.iter().map(Letter::len).sum::<usize>();
+        self.insert(letter);
         gone
     }
 
-    fn qos0_len(&self) -> usize {
-        self.letters
-            .iter()
-            .filter(|letter| letter.qos == QoS::AtMostOnce)
-            .count()
+    /// Puts a letter that was not published back into its place; it was let in before.
+    pub(super) fn put_back(&mut self, letter: Letter) {
+        self.looked_through = false;
+        self.insert(letter);
     }
 
-    fn remove_oldest_qos0(&mut self) -> Option<Letter> {
-        let index = self
-            .letters
-            .iter()
-            .position(|letter| letter.qos == QoS::AtMostOnce)?;
-        let letter = self.letters.remove(index)?;
+    /// Returns whether a letter at QoS 0 has been superseded by a newer one of its topic.
+    pub(super) fn has_newer(&self, letter: &Letter, limits: &MailboxLimits) -> bool {
+        let waiting = self.topics.get(&letter.publication.topic);
+        limits.conflate_qos0 && waiting.is_some_and(|waiting| waiting.qos0.is_some())
+    }
+
+    /// Removes and returns the letters whose time is up.
+    pub(super) fn expire(&mut self, now: Instant) -> Vec<Refused> {
+        if self.expiry.is_none_or(|at| at > now) {
+            return Vec::new();
+        }
+        let expired = self.ranks(|letter| letter.expired(now).is_some());
+        let gone = self.remove_all(&expired);
+        let letters = self.letters.values();
+        self.expiry = letters.map(|letter| letter.until()).min();
+        let reason = |letter: &Letter| letter.expired(now).unwrap_or(DropReason::MailboxAge);
+        gone.into_iter()
+            .map(|letter| {
+                let reason = reason(&letter);
+                (letter, reason)
+            })
+            .collect()
+    }
+
+    /// Removes and returns the letters on a topic.
+    pub(super) fn remove_topic(&mut self, topic: &str) -> Vec<Letter> {
+        if !self.has_topic(topic) {
+            return Vec::new();
+        }
+        let unwanted = self.ranks(|letter| &*letter.publication.topic == topic);
+        self.remove_all(&unwanted)
+    }
+
+    /// Removes and returns the first letter that may go before those in front of it, which wait;
+    /// never before another one of its topic.
+    pub(super) fn pop_first(&mut self, may_go: impl Fn(&Letter) -> bool) -> Option<Letter> {
+        let rank = *self.passing(may_go).first()?;
+        self.remove(rank)
+    }
+
+    /// Removes and returns the letters at QoS 0 that may overtake those in front of them, which
+    /// wait; none overtakes another one of its topic. Asked again, it does not look again before
+    /// something has changed.
+    pub(super) fn take_passing(&mut self, may_go: impl Fn(&Letter) -> bool) -> Vec<Letter> {
+        if self.qos0.is_empty() || self.looked_through {
+            return Vec::new();
+        }
+        let passing = self.passing(|letter| letter.is_qos0() && may_go(letter));
+        let letters = self.remove_all(&passing);
+        self.looked_through = true;
+        letters
+    }
+
+    /// Notes that letters may now overtake the one in flight that could not before.
+    pub(super) const fn look_again(&mut self) {
+        self.looked_through = false;
+    }
+
+    /// Gives the letters new priorities. They keep their order among those of a priority.
+    pub(super) fn rank_anew(&mut self, priority: impl Fn(&str) -> Priority) {
+        let letters = std::mem::take(&mut self.letters);
+        *self = Self {
+            turns: self.turns,
+            ..Self::default()
+        };
+        for mut letter in letters.into_values() {
+            letter.priority = priority(&letter.publication.topic);
+            self.insert(*letter);
+        }
+    }
+
+    fn take_conflated(&mut self, newer: &Letter) -> Option<Refused> {
+        let former = self.topics.get(&newer.publication.topic)?.qos0?;
+        Some((self.remove(former)?, DropReason::MailboxConflated))
+    }
+
+    /// Makes room for a letter, and returns whether it could be made.
+    fn make_room(
+        &mut self,
+        letter: &Letter,
+        limits: &MailboxLimits,
+        gone: &mut Vec<Refused>,
+    ) -> bool {
+        let qos0 = letter.is_qos0();
+        let kept = self.letters.len() - self.qos0.len();
+        let kept_bytes = self.bytes - self.qos0_bytes;
+        let hopeless = kept >= limits.messages_max
+            || kept_bytes + letter.len() > limits.bytes_max
+            || (qos0 && limits.qos0_max == 0);
+        if hopeless {
+            return false;
+        }
+        while self.letters.len() >= limits.messages_max
+            || self.bytes + letter.len() > limits.bytes_max
+            || (qos0 && self.qos0.len() >= limits.qos0_max)
+        {
+            let Some((priority, turn)) = self.qos0.first().copied() else {
+                return false;
+            };
+            if qos0 && priority > letter.priority {
+                return false;
+            }
+            let oldest = self.remove(Rank(Reverse(priority), turn));
+            gone.extend(oldest.map(|letter| (letter, DropReason::MailboxFull)));
+        }
+        true
+    }
+
+    fn insert(&mut self, letter: Letter) {
+        let (rank, len, until) = (letter.rank(), letter.len(), letter.until());
+        self.bytes += len;
+        let topic = Arc::clone(&letter.publication.topic);
+        let waiting = self.topics.entry(topic).or_default();
+        waiting.letters += 1;
+        if letter.is_qos0() {
+            waiting.qos0 = waiting.qos0.max(Some(rank));
+            self.qos0_bytes += len;
+            self.qos0.insert((letter.priority, letter.turn));
+        }
+        self.expiry = Some(self.expiry.map_or(until, |at| at.min(until)));
+        self.letters.insert(rank, Box::new(letter));
+    }
+
+    fn remove(&mut self, rank: Rank) -> Option<Letter> {
+        let letter = *self.letters.remove(&rank)?;
+        if self.letters.is_empty() {
+            // A sleeping node with nothing waiting shall cost no buffer.
+            *self = Self {
+                turns: self.turns,
+                ..Self::default()
+            };
+            return Some(letter);
+        }
+        self.looked_through = false;
         self.bytes -= letter.len();
+        if letter.is_qos0() {
+            self.qos0_bytes -= letter.len();
+            self.qos0.remove(&(letter.priority, letter.turn));
+        }
+        if let Some(waiting) = self.topics.get_mut(&letter.publication.topic) {
+            waiting.letters -= 1;
+            waiting.qos0 = waiting.qos0.filter(|newest| *newest != rank);
+            if waiting.letters == 0 {
+                self.topics.remove(&letter.publication.topic);
+            }
+        }
         Some(letter)
+    }
+
+    fn remove_all(&mut self, ranks: &[Rank]) -> Vec<Letter> {
+        ranks.iter().filter_map(|rank| self.remove(*rank)).collect()
+    }
+
+    fn ranks(&self, is_meant: impl Fn(&Letter) -> bool) -> Vec<Rank> {
+        let letters = self.letters.iter().filter(|(_, letter)| is_meant(letter));
+        letters.map(|(rank, _)| *rank).collect()
+    }
+
+    /// Returns the places of the letters that may go before those in front of them, looking at
+    /// the head of the queue.
+    fn passing(&self, may_go: impl Fn(&Letter) -> bool) -> Vec<Rank> {
+        let mut held = BTreeSet::new();
+        let mut passing = Vec::new();
+        for (rank, letter) in self.letters.iter().take(LOOK_MAX) {
+            let topic = &*letter.publication.topic;
+            if held.contains(topic) {
+                continue;
+            }
+            if may_go(letter) {
+                passing.push(*rank);
+            } else {
+                held.insert(topic);
+            }
+        }
+        passing
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-
-    use bytes::Bytes;
-
-    use super::*;
-
-    fn letter(n: u8, qos: QoS) -> Letter {
-        let publication = Publication {
-            topic: Arc::from("t"),
-            payload: Bytes::from(vec![n; 9]),
-            qos,
-            retain: false,
-        };
-        Letter::new(publication, qos, None, Instant::from_millis(u64::from(n)))
-    }
-
-    fn first_octets(letters: &[Letter]) -> Vec<u8> {
-        letters
-            .iter()
-            .map(|letter| letter.publication.payload[0])
-            .collect()
-    }
-
-    fn drain(mailbox: &mut Mailbox) -> Vec<u8> {
-        std::iter::from_fn(|| mailbox.pop())
-            .map(|l| l.publication.payload[0])
-            .collect()
-    }
-
-    const LIMITS: MailboxLimits = MailboxLimits {
-        messages_max: 4,
-        bytes_max: 1000,
-        age_max: shared::time::Duration::from_secs(1),
-        qos0_max: 2,
-        conflate_qos0: false,
-    };
-
-    #[test]
-    fn the_newest_at_qos_0_are_kept() {
-        let mut mailbox = Mailbox::default();
-        for n in 0..4 {
-            mailbox.push(letter(n, QoS::AtMostOnce), &LIMITS);
-        }
-        assert_eq!(drain(&mut mailbox), [2, 3]);
-        assert_eq!(mailbox.bytes, 0);
-    }
-
-    #[test]
-    fn a_full_mailbox_gives_up_qos_0_first_then_refuses() {
-        let mut mailbox = Mailbox::default();
-        mailbox.push(letter(0, QoS::AtMostOnce), &LIMITS);
-        for n in 1..4 {
-            assert!(
-                mailbox
-                    .push(letter(n, QoS::AtLeastOnce), &LIMITS)
-                    .is_empty()
-            );
-        }
-        assert_eq!(
-            first_octets(&mailbox.push(letter(4, QoS::AtLeastOnce), &LIMITS)),
-            [0]
-        );
-        assert_eq!(
-            first_octets(&mailbox.push(letter(5, QoS::AtLeastOnce), &LIMITS)),
-            [5]
-        );
-        assert_eq!(
-            first_octets(&mailbox.push(letter(6, QoS::AtMostOnce), &LIMITS)),
-            [6]
-        );
-        assert_eq!(drain(&mut mailbox), [1, 2, 3, 4]);
-    }
-
-    #[test]
-    fn bytes_are_bounded() {
-        let limits = MailboxLimits {
-            bytes_max: 25,
-            ..LIMITS
-        };
-        let mut mailbox = Mailbox::default();
-        assert!(
-            mailbox
-                .push(letter(0, QoS::AtLeastOnce), &limits)
-                .is_empty()
-        );
-        assert!(
-            mailbox
-                .push(letter(1, QoS::AtLeastOnce), &limits)
-                .is_empty()
-        );
-        assert_eq!(
-            first_octets(&mailbox.push(letter(2, QoS::AtLeastOnce), &limits)),
-            [2]
-        );
-    }
-
-    #[test]
-    fn what_is_too_old_goes() {
-        let mut mailbox = Mailbox::default();
-        for n in 0..3 {
-            mailbox.push(letter(n, QoS::AtLeastOnce), &LIMITS);
-        }
-        assert_eq!(
-            first_octets(&mailbox.expire(Instant::from_millis(2))),
-            [0, 1]
-        );
-        assert_eq!(drain(&mut mailbox), [2]);
-    }
-}
+mod tests;

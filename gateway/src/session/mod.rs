@@ -13,6 +13,7 @@
 mod address;
 mod admission;
 mod anonymous;
+mod answers;
 mod connect;
 mod consistency;
 mod discovery;
@@ -20,6 +21,8 @@ mod downlink;
 mod ending;
 mod engine;
 mod exchange;
+mod launch;
+mod letter;
 mod links;
 mod mailbox;
 mod nodes;
@@ -43,6 +46,7 @@ mod subscription_tree;
 mod supervision;
 mod topic_table;
 mod uplink;
+mod watches;
 mod will;
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use shared::time::Duration;
-use shared::wire::{FORWARD_OVERHEAD, Forward, Message, NodeId, WireError};
+use shared::wire::{FORWARD_OVERHEAD, Forward, Message, NodeId, TopicRef, WireError};
 
 use super::policy::Priority;
 use super::port::{Binding, DeliveryId, LinkId, Publication, PublicationId, UpstreamRequest};
@@ -81,6 +81,14 @@ pub enum Notice {
     Unresponsive {
         /// The node.
         client_id: Arc<str>,
+    },
+    /// A node does not know a topic that needs no REGISTER: its firmware and the gateway's
+    /// configuration do not agree, and no message can mend that (D-38).
+    UnknownFixedTopic {
+        /// The node.
+        client_id: Arc<str>,
+        /// The pre-defined id or the short name.
+        topic: TopicRef,
     },
     /// A subscription has ended: the rules of admission, read anew, do not allow it.
     Unsubscribed {
@@ -195,12 +203,18 @@ pub enum DropReason {
     MailboxFull,
     /// The publication waited longer than the mailbox keeps one.
     MailboxAge,
+    /// The publication waited longer than its publisher allowed (MQTT 5 §3.3.2.3.3).
+    MailboxExpired,
+    /// A newer publication of the topic took the place of one at QoS 0 (D-27).
+    MailboxConflated,
     /// The node never acknowledged the publication (D-18).
     Unacknowledged,
     /// The node refused the publication or its topic (D-37, A.18).
     NodeRefused,
-    /// The publication does not fit the link (D-41).
+    /// The publication does not fit the link or the node (D-41).
     TooLong,
+    /// The same of a topic that was told of before in the session: it is counted, not logged.
+    TooLongAgain,
     /// The session's topic table is full.
     TopicTableFull,
     /// There are as many sessions as are allowed.
@@ -215,7 +229,8 @@ pub enum DropReason {
     NotAuthorised,
     /// The quality of service is above the node's highest one (D-43).
     QosCeiling,
-    /// The node's client stack cannot be told the topic ids of the subscription (A.20).
+    /// The node's client stack cannot take the publication, or be told the topic ids of the
+    /// subscription (A.20).
     Profile,
     /// More publications in a minute than the node's quota allows (D-42).
     QuotaMessages,
@@ -253,9 +268,11 @@ impl DropReason {
             Self::UpstreamRefused => "upstream_refused",
             Self::MailboxFull => "mailbox_full",
             Self::MailboxAge => "mailbox_age",
+            Self::MailboxExpired => "mailbox_expired",
+            Self::MailboxConflated => "mailbox_conflated",
             Self::Unacknowledged => "unacknowledged",
             Self::NodeRefused => "node_refused",
-            Self::TooLong => "too_long",
+            Self::TooLong | Self::TooLongAgain => "too_long",
             Self::TopicTableFull => "topic_table_full",
             Self::SessionsFull => "sessions_full",
             Self::HandshakesFull => "handshakes_full",

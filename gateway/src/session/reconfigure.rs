@@ -50,6 +50,7 @@ impl Engine {
         // The senders at QoS -1 are told apart by the position of their rule.
         self.anonymous = Buckets::default();
         self.none_displaceable = None;
+        self.rank_letters_anew();
         self.arrange(now);
         self.admit_handshakes_again(now);
         let mut done = Reconfigured::default();
@@ -126,7 +127,9 @@ impl Engine {
         if let Some(session) = self.slots.get_mut(key) {
             session.clean = true;
             let letters = session.take_letters();
-            self.drop_letters(key, letters, DropReason::NotAdmitted);
+            for letter in letters {
+                self.drop_letter(key, letter, DropReason::NotAdmitted);
+            }
         }
         self.end(now, key, Ending::NotAdmitted);
     }
@@ -177,12 +180,14 @@ impl Engine {
             return;
         };
         let asked = session.pending_subscribes.iter_mut();
-        let asked = asked.map(|pending| (&pending.filter, &mut pending.qos));
+        for pending in asked.filter(|pending| pending.qos > qos_max) {
+            pending.qos = qos_max;
+            self.tree.ask(&pending.filter, key, qos_max);
+        }
         let granted = session.subscriptions.iter_mut();
-        let granted = granted.map(|granted| (&granted.filter, &mut granted.qos));
-        for (filter, qos) in asked.chain(granted).filter(|(_, qos)| **qos > qos_max) {
-            *qos = qos_max;
-            self.tree.insert(filter, key, qos_max);
+        for subscription in granted.filter(|granted| granted.qos > qos_max) {
+            subscription.qos = qos_max;
+            self.tree.grant(&subscription.filter, key, qos_max);
         }
     }
 

@@ -1,5 +1,6 @@
 //! Retained messages over one connection for all nodes: they go to who asked, once (D-16).
 
+use std::cmp::Reverse;
 use std::sync::Arc;
 
 use shared::time::{Duration, Instant};
@@ -53,21 +54,46 @@ impl Engine {
         }
     }
 
-    /// Returns who wished for a retained message on `topic` and has not been given it yet.
-    pub(super) fn take_wishes(&mut self, now: Instant, topic: &Arc<str>) -> Vec<(SessionKey, QoS)> {
-        let mut wishers: Vec<(SessionKey, QoS)> = Vec::new();
-        for wish in &mut self.wishes {
-            let wanted = wish.until > now
+    /// Returns who wished for a retained message on `topic` and has not been given it yet. Of
+    /// a copy that the broker sent for `copy_of` alone, those whose best wish is one of them:
+    /// the others have a copy of their own. Each wish of a node is fulfilled by what it is given.
+    pub(super) fn take_wishes(
+        &mut self,
+        now: Instant,
+        topic: &Arc<str>,
+        copy_of: &[Arc<str>],
+    ) -> Vec<(SessionKey, QoS)> {
+        let wants = |wish: &RetainedWish| {
+            wish.until > now
                 && wish.given.len() < GIVEN_MAX
                 && shared::topics::matches(&wish.filter, topic)
-                && !wish.given.contains(topic);
-            if wanted {
+                && !wish.given.contains(topic)
+        };
+        let mut wishers: Vec<_> = self
+            .wishes
+            .iter()
+            .filter(|wish| wants(wish))
+            .map(|wish| (wish.key, Reverse(wish.qos), &wish.filter))
+            .collect();
+        wishers.sort_unstable();
+        wishers.dedup_by_key(|(key, ..)| *key);
+        let takers: Vec<_> = wishers
+            .into_iter()
+            .filter(|(.., filter)| copy_of.is_empty() || copy_of.contains(filter))
+            .map(|(key, Reverse(qos), _)| (key, qos))
+            .collect();
+        for wish in &mut self.wishes {
+            let given = takers.binary_search_by_key(&wish.key, |(key, _)| *key);
+            if given.is_ok() && wants(wish) {
                 wish.given.push(Arc::clone(topic));
-                wishers.push((wish.key, wish.qos));
             }
         }
-        wishers.sort_unstable_by_key(|(key, qos)| (*key, std::cmp::Reverse(*qos)));
-        wishers.dedup_by_key(|(key, _)| *key);
-        wishers
+        takers
+    }
+
+    /// A node has no use for the retained messages of a filter any more.
+    pub(super) fn forget_wish(&mut self, key: SessionKey, filter: &str) {
+        self.wishes
+            .retain(|wish| wish.key != key || &*wish.filter != filter);
     }
 }

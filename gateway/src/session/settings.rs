@@ -113,6 +113,14 @@ impl Settings {
         self.links.get(usize::from(link.0)).unwrap_or(&FALLBACK)
     }
 
+    /// Returns how important the publications of a topic are on their way down.
+    pub(super) fn topic_priority(&self, topic: &str) -> Priority {
+        self.topic_priorities
+            .iter()
+            .find(|(filter, _)| shared::topics::matches(filter, topic))
+            .map_or(Priority::Normal, |(_, priority)| *priority)
+    }
+
     /// Returns whether anything is taken from a place: its link is there, and its forwarder may
     /// send (D-35).
     pub(super) fn can_hear(&self, place: &Binding) -> bool {

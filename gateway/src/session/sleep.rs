@@ -7,7 +7,7 @@ use super::engine::Engine;
 use super::output::{Ending, Notice};
 use super::port::Binding;
 use super::slots::SessionKey;
-use super::state::{Session, State};
+use super::state::{Session, Stage, State};
 
 impl Engine {
     pub(super) fn disconnect(&mut self, now: Instant, key: SessionKey, disconnect: Disconnect) {
@@ -78,7 +78,7 @@ impl Engine {
             // It says that it has woken up, so it has slept without our knowing: a CONNECT that
             // came late, say, has undone its DISCONNECT. It will not hear what follows PINGRESP.
             session.ping_owed = true;
-            session.suspend_in_flight();
+            self.repeat_for_ping(key);
         } else {
             self.wake_session(now, key);
         }
@@ -104,9 +104,12 @@ impl Engine {
             return;
         };
         match session.state {
-            State::Asleep { duration_s } => session.state = State::Awake { duration_s },
+            State::Asleep { duration_s } => {
+                session.state = State::Awake { duration_s };
+                session.begin_wake();
+            }
             // [MQTT-SN 1.2 §6.14] D-23: something was lost; repeat what is in flight, now.
-            State::Awake { .. } => session.suspend_in_flight(),
+            State::Awake { .. } => self.repeat_for_ping(key),
             State::Active | State::Gone => return,
         }
         self.pump(now, key);
@@ -146,11 +149,10 @@ impl Engine {
 }
 
 impl Session {
-    /// Keeps what is in flight, but sends nothing more of it until delivery resumes.
-    pub(super) fn suspend_in_flight(&mut self) {
-        if let Some(flight) = &mut self.in_flight {
-            flight.retry_at = None;
-            flight.tries = 0;
-        }
+    /// Begins to count what is sent in a wake; a publication that was under way is sent anew.
+    fn begin_wake(&mut self) {
+        let in_flight = self.in_flight.as_ref();
+        let publishes = in_flight.is_some_and(|flight| flight.stage != Stage::Release);
+        self.awake_sent = u32::from(publishes);
     }
 }

@@ -8,7 +8,7 @@ use slab::Slab;
 
 use super::port::{Binding, LinkId};
 use super::state::Session;
-use super::status::WatchKey;
+use super::watches::WatchKey;
 
 /// The place of a session; used again after the session has gone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -20,12 +20,13 @@ use bytes::Bytes;
 use shared::time::{Duration, Instant};
 use shared::wire::{MsgId, Publish, QoS, ReturnCode, SubAck, TopicId, TopicRef};
 
-use super::mailbox::{Letter, Mailbox};
+use super::letter::Letter;
+use super::mailbox::Mailbox;
 use super::policy::NodeRule;
 use super::port::{Binding, Publication, PublicationId};
 use super::quota::Meter;
 use super::settings::{LinkSettings, Settings};
-use super::topic_table::TopicTable;
+use super::topic_table::{Room, Standing, TopicTable};
 
 /// What the gateway knows of one node.
 #[derive(Debug)]
@@ -58,12 +59,20 @@ pub(super) struct Session {
     pub(super) in_flight: Option<InFlight>,
     pub(super) last_msg_id: MsgId,
     /// The topic of the last QoS 0 publication, which the node may still refuse (A.9).
-    pub(super) last_qos0: Option<TopicId>,
+    pub(super) last_qos0: Option<TopicRef>,
     pub(super) unresponsive: bool,
     /// Whether an active node has pinged with its name, and is answered after its mail.
     pub(super) ping_owed: bool,
     /// Until when the node asked for silence with code 01.
     pub(super) paused_until: Option<Instant>,
+    /// Until when the node is told no topic ids, because it has no room for them.
+    pub(super) registers_paused_until: Option<Instant>,
+    /// How often on end it had no room.
+    pub(super) registers_refused: u8,
+    /// The publications sent in this wake.
+    pub(super) awake_sent: u32,
+    /// The topics whose publications were told of as too long, by their hashes.
+    pub(super) too_long_told: Vec<u64>,
 }
 
 /// Whether the node listens.
@@ -224,6 +233,8 @@ pub(super) struct InFlight {
     pub(super) tries: u8,
     /// When to repeat; `None` while the node is asleep or unresponsive.
     pub(super) retry_at: Option<Instant>,
+    /// Whether the answer was once given more time, because the link was still busy sending.
+    pub(super) extended: bool,
 }
 
 /// What the downlink exchange waits for.
@@ -265,6 +276,10 @@ impl Session {
             unresponsive: false,
             ping_owed: false,
             paused_until: None,
+            registers_paused_until: None,
+            registers_refused: 0,
+            awake_sent: 0,
+            too_long_told: Vec::new(),
         }
     }
 
@@ -301,15 +316,13 @@ impl Session {
 
     /// Returns a message id that no exchange with the node is using (D-46).
     pub(super) fn next_msg_id(&mut self) -> MsgId {
-        let busy =
-            |session: &Self, id| {
-                session.in_flight.as_ref().is_some_and(|flight| {
-                    flight.letter.msg_id == Some(id) || flight.register_id == id
-                }) || session
-                    .mailbox
-                    .front()
-                    .is_some_and(|letter| letter.msg_id == Some(id))
-            };
+        let busy = |session: &Self, id| {
+            session.in_flight.as_ref().is_some_and(|flight| {
+                flight.letter.msg_id == Some(id)
+                    || flight.letter.refused_id == Some(id)
+                    || flight.register_id == id
+            })
+        };
         self.last_msg_id = next_msg_id(self.last_msg_id);
         while busy(self, self.last_msg_id) {
             self.last_msg_id = next_msg_id(self.last_msg_id);
@@ -325,10 +338,47 @@ impl Session {
             .iter()
             .map(|pending| pending.expires)
             .min();
-        [retry, pending, self.paused_until]
+        let pauses = [self.paused_until, self.registers_paused_until];
+        [retry, pending, self.mailbox.next_expiry()]
             .into_iter()
+            .chain(pauses)
             .flatten()
             .fold(self.deadline, Instant::min)
+    }
+
+    /// Ends the pauses that have passed: one must not stay the next deadline of a node that
+    /// sleeps.
+    pub(super) fn end_pauses(&mut self, now: Instant) {
+        self.paused_until = self.paused_until.filter(|until| *until > now);
+        self.registers_paused_until = self.registers_paused_until.filter(|until| *until > now);
+    }
+
+    /// Ends all pauses: the node has connected anew.
+    pub(super) const fn lift_pauses(&mut self) {
+        self.paused_until = None;
+        self.registers_paused_until = None;
+        self.registers_refused = 0;
+    }
+
+    /// Returns how many topic ids there may be, and which one must stay.
+    pub(super) fn topic_room(&self, len_max: usize) -> Room {
+        let in_flight = self.in_flight.as_ref();
+        Room {
+            len_max,
+            in_flight: in_flight.map(|flight| flight.topic.topic_id()),
+        }
+    }
+
+    /// Gives a name its id because the node asks for it.
+    pub(super) fn register_topic(&mut self, name: &str, len_max: usize) -> Option<TopicId> {
+        let room = self.topic_room(len_max);
+        self.topics.register(name, room)
+    }
+
+    /// Notes that the node knows a topic id.
+    pub(super) fn confirm_topic(&mut self, id: TopicId) {
+        self.topics.set_standing(id, Standing::Confirmed);
+        self.mailbox.look_again();
     }
 
     pub(super) fn subscription(&self, filter: &str) -> Option<&Subscription> {
@@ -388,5 +438,11 @@ mod tests {
         assert_eq!(seen.first(), Some(&MsgId(1)));
         assert_eq!(seen.last(), Some(&MSG_ID_MAX));
         assert_eq!(seen.len(), 0x7FFF);
+    }
+
+    #[test]
+    fn a_node_with_nothing_waiting_costs_less_than_a_kibibyte() {
+        let session = Session::new("a".into(), Instant::ZERO, MsgId(1));
+        assert!(size_of_val(&session) <= 900, "{}", size_of_val(&session));
     }
 }

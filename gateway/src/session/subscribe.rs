@@ -14,7 +14,6 @@ use super::policy::NodeRule;
 use super::port::{Refusal, UpstreamRequest};
 use super::slots::SessionKey;
 use super::state::{PendingSubscribe, Subscription};
-use super::topic_table::Standing;
 use super::uplink::short_name;
 
 /// The most SUBSCRIBEs of one node that wait for the broker. The standard allows one; a node
@@ -41,7 +40,7 @@ impl Engine {
             Ok(permitted) => permitted,
             Err(code) => return self.refuse_subscribe(key, subscribe.msg_id, code),
         };
-        let wanted = self.tree.insert(&filter, key, qos);
+        let wanted = self.tree.ask(&filter, key, qos);
         let expires = now + self.patience(key);
         let Some(session) = self.slots.get_mut(key) else {
             return;
@@ -177,7 +176,7 @@ impl Engine {
     fn give_id(&mut self, key: SessionKey, name: &str) -> Result<TopicRef, ReturnCode> {
         let topics_max = self.settings.topics_max;
         let session = self.slots.get_mut(key).ok_or(ReturnCode::Congestion)?;
-        let id = session.topics.register(name, topics_max);
+        let id = session.register_topic(name, topics_max);
         id.map(TopicRef::Normal).ok_or(ReturnCode::Congestion)
     }
 
@@ -267,9 +266,13 @@ impl Engine {
         };
         match result {
             Ok(_) => {
-                self.tree.insert(filter, key, answer.qos);
+                self.tree.grant(filter, key, answer.qos);
             }
-            Err(_) => self.retract(key, filter),
+            Err(_) => {
+                // No retained messages will come of it.
+                self.forget_wish(key, filter);
+                self.retract(key, filter);
+            }
         }
         self.send(key, &Message::SubAck(answer));
     }
@@ -288,7 +291,7 @@ impl Engine {
             .map(|s| s.qos);
         match granted {
             Some(qos) => {
-                self.tree.insert(filter, key, qos);
+                self.tree.grant(filter, key, qos);
             }
             None => self.leave(key, filter),
         }
@@ -385,8 +388,7 @@ impl Engine {
             .retain(|pending| pending.filter != *filter);
         session.last_suback = None;
         self.stop_waiting(key, filter);
-        self.wishes
-            .retain(|wish| wish.key != key || wish.filter != *filter);
+        self.forget_wish(key, filter);
         self.leave(key, filter);
     }
 
@@ -436,7 +438,7 @@ impl super::state::Session {
     /// Keeps a granted subscription and returns the topic id of its answer (D-15).
     fn add_subscription(&mut self, pending: &PendingSubscribe, qos: QoS) -> TopicId {
         if let Some(TopicRef::Normal(id)) = pending.topic {
-            self.topics.set_standing(id, Standing::Confirmed);
+            self.confirm_topic(id);
         }
         let PendingSubscribe { filter, topic, .. } = pending.clone();
         self.subscriptions

@@ -1,5 +1,6 @@
 //! Who subscribes to what: all nodes' subscriptions, merged for the upstream.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -16,7 +17,17 @@ pub(super) struct SubscriptionTree {
 #[derive(Debug, Default)]
 pub(super) struct Level {
     pub(super) children: BTreeMap<Box<str>, Self>,
-    pub(super) subscribers: Vec<(SessionKey, QoS)>,
+    /// The filter that ends here, where anyone subscribes to it.
+    filter: Option<Arc<str>>,
+    pub(super) subscribers: Vec<Subscriber>,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Subscriber {
+    pub(super) key: SessionKey,
+    pub(super) qos: QoS,
+    /// Whether the broker has granted it.
+    granted: bool,
 }
 
 impl Level {
@@ -25,27 +36,43 @@ impl Level {
     }
 
     fn highest(&self) -> Option<QoS> {
-        self.subscribers.iter().map(|(_, qos)| *qos).max()
+        self.subscribers.iter().map(|one| one.qos).max()
     }
 }
 
 impl SubscriptionTree {
-    /// Adds or changes a subscription and returns the highest quality of service that any node
-    /// now wants of the filter.
-    pub(super) fn insert(&mut self, filter: &str, key: SessionKey, qos: QoS) -> QoS {
+    /// Adds or changes a subscription that the broker has still to grant, and returns the
+    /// highest quality of service that any node now wants of the filter.
+    pub(super) fn ask(&mut self, filter: &Arc<str>, key: SessionKey, qos: QoS) -> QoS {
         let mut level = &mut self.root;
         for part in filter.split('/') {
             level = level.children.entry(part.into()).or_default();
         }
-        match level
-            .subscribers
-            .iter_mut()
-            .find(|(subscriber, _)| *subscriber == key)
-        {
-            Some(entry) => entry.1 = qos,
-            None => level.subscribers.push((key, qos)),
+        level.filter.get_or_insert_with(|| Arc::clone(filter));
+        match level.subscribers.iter_mut().find(|one| one.key == key) {
+            Some(one) => one.qos = qos,
+            None => level.subscribers.push(Subscriber {
+                key,
+                qos,
+                granted: false,
+            }),
         }
         level.highest().unwrap_or(qos)
+    }
+
+    /// Notes what the broker has granted of a subscription that was asked for.
+    pub(super) fn grant(&mut self, filter: &str, key: SessionKey, qos: QoS) {
+        let mut level = &mut self.root;
+        for part in filter.split('/') {
+            match level.children.get_mut(part) {
+                Some(child) => level = child,
+                None => return,
+            }
+        }
+        if let Some(one) = level.subscribers.iter_mut().find(|one| one.key == key) {
+            one.qos = qos;
+            one.granted = true;
+        }
     }
 
     /// Removes a subscription; returns whether it was the last one of its filter.
@@ -57,10 +84,12 @@ impl SubscriptionTree {
     fn remove_from(level: &mut Level, parts: &[&str], key: SessionKey) -> bool {
         let Some((part, rest)) = parts.split_first() else {
             let before = level.subscribers.len();
-            level
-                .subscribers
-                .retain(|(subscriber, _)| *subscriber != key);
-            return before > 0 && level.subscribers.is_empty();
+            level.subscribers.retain(|one| one.key != key);
+            let last = before > 0 && level.subscribers.is_empty();
+            if last {
+                level.filter = None;
+            }
+            return last;
         };
         let Some(child) = level.children.get_mut(*part) else {
             return false;
@@ -76,25 +105,51 @@ impl SubscriptionTree {
     /// quality of service it was granted, in a stable order.
     pub(super) fn subscribers(&self, topic: &str) -> Vec<(SessionKey, QoS)> {
         let mut found = Vec::new();
-        // [MQTT 5 §4.7.2] Wildcards at the front do not match topics that begin with '$'.
-        let wildcards = !topic.starts_with('$');
-        Self::collect(&self.root, Some(topic), wildcards, &mut found);
-        found.sort_unstable_by_key(|(key, qos)| (*key, std::cmp::Reverse(*qos)));
+        self.visit(topic, &mut |level| {
+            found.extend(level.subscribers.iter().map(|one| (one.key, one.qos)));
+        });
+        found.sort_unstable_by_key(|(key, qos)| (*key, Reverse(*qos)));
         found.dedup_by_key(|(key, _)| *key);
         found
     }
 
-    fn collect(
-        level: &Level,
+    /// Returns who is to be given a copy of a publication on `topic` that the broker sent for
+    /// `filters` alone, as it does for each of overlapping subscriptions. A node takes the copy
+    /// of its best subscription, and no other: that with the highest quality of service, the
+    /// first by its text among equals. What the broker has not granted yet it sends no copy for.
+    pub(super) fn takers(&self, topic: &str, filters: &[Arc<str>]) -> Vec<(SessionKey, QoS)> {
+        let mut found = Vec::new();
+        self.visit(topic, &mut |level| {
+            let filter = level.filter.as_ref();
+            let ranked = |one: &Subscriber| (one.key, !one.granted, Reverse(one.qos), filter);
+            found.extend(level.subscribers.iter().map(ranked));
+        });
+        found.sort_unstable();
+        found.dedup_by_key(|(key, ..)| *key);
+        found
+            .into_iter()
+            .filter(|(.., filter)| filter.is_some_and(|filter| filters.contains(filter)))
+            .map(|(key, _, Reverse(qos), _)| (key, qos))
+            .collect()
+    }
+
+    fn visit<'t>(&'t self, topic: &str, each: &mut impl FnMut(&'t Level)) {
+        // [MQTT 5 §4.7.2] Wildcards at the front do not match topics that begin with '$'.
+        let wildcards = !topic.starts_with('$');
+        Self::collect(&self.root, Some(topic), wildcards, each);
+    }
+
+    fn collect<'t>(
+        level: &'t Level,
         topic: Option<&str>,
         wildcards: bool,
-        found: &mut Vec<(SessionKey, QoS)>,
+        each: &mut impl FnMut(&'t Level),
     ) {
         if wildcards && let Some(rest) = level.children.get("#") {
-            found.extend_from_slice(&rest.subscribers);
+            each(rest);
         }
         let Some(topic) = topic else {
-            found.extend_from_slice(&level.subscribers);
+            each(level);
             return;
         };
         let (part, rest) = match topic.split_once('/') {
@@ -102,10 +157,10 @@ impl SubscriptionTree {
             None => (topic, None),
         };
         if let Some(child) = level.children.get(part) {
-            Self::collect(child, rest, true, found);
+            Self::collect(child, rest, true, each);
         }
         if wildcards && let Some(child) = level.children.get("+") {
-            Self::collect(child, rest, true, found);
+            Self::collect(child, rest, true, each);
         }
     }
 }
@@ -133,9 +188,9 @@ mod tests {
     #[test]
     fn each_node_is_found_once_at_its_highest_qos() {
         let mut tree = SubscriptionTree::default();
-        tree.insert("a/#", A, QoS::AtMostOnce);
-        tree.insert("a/+", A, QoS::ExactlyOnce);
-        tree.insert("a/b", B, QoS::AtLeastOnce);
+        tree.ask(&"a/#".into(), A, QoS::AtMostOnce);
+        tree.ask(&"a/+".into(), A, QoS::ExactlyOnce);
+        tree.ask(&"a/b".into(), B, QoS::AtLeastOnce);
         assert_eq!(
             tree.subscribers("a/b"),
             [(A, QoS::ExactlyOnce), (B, QoS::AtLeastOnce)]
@@ -147,21 +202,52 @@ mod tests {
     #[test]
     fn leading_wildcards_do_not_match_dollar_topics() {
         let mut tree = SubscriptionTree::default();
-        tree.insert("#", A, QoS::AtMostOnce);
-        tree.insert("+/x", A, QoS::AtMostOnce);
-        tree.insert("$SYS/#", B, QoS::AtMostOnce);
+        tree.ask(&"#".into(), A, QoS::AtMostOnce);
+        tree.ask(&"+/x".into(), A, QoS::AtMostOnce);
+        tree.ask(&"$SYS/#".into(), B, QoS::AtMostOnce);
         assert_eq!(tree.subscribers("$SYS/x"), [(B, QoS::AtMostOnce)]);
     }
 
     #[test]
     fn the_last_one_out_is_told() {
         let mut tree = SubscriptionTree::default();
-        assert_eq!(tree.insert("a/b", A, QoS::AtMostOnce), QoS::AtMostOnce);
-        assert_eq!(tree.insert("a/b", B, QoS::AtLeastOnce), QoS::AtLeastOnce);
+        assert_eq!(tree.ask(&"a/b".into(), A, QoS::AtMostOnce), QoS::AtMostOnce);
+        assert_eq!(
+            tree.ask(&"a/b".into(), B, QoS::AtLeastOnce),
+            QoS::AtLeastOnce
+        );
         assert!(!tree.remove("a/b", A));
         assert!(tree.remove("a/b", B));
         assert!(!tree.remove("a/b", B));
         assert!(tree.root.is_empty());
+    }
+
+    #[test]
+    fn each_node_takes_the_copy_of_its_best_subscription() {
+        let mut tree = SubscriptionTree::default();
+        for (filter, key, qos) in [
+            ("a/#", A, QoS::AtMostOnce),
+            ("a/+", A, QoS::AtLeastOnce),
+            ("a/b", A, QoS::AtLeastOnce),
+            ("a/#", B, QoS::ExactlyOnce),
+        ] {
+            tree.ask(&filter.into(), key, qos);
+            tree.grant(filter, key, qos);
+        }
+        let takers = |tree: &SubscriptionTree, filters: &[&str]| {
+            let filters: Vec<_> = filters.iter().map(|filter| Arc::from(*filter)).collect();
+            tree.takers("a/b", &filters)
+        };
+        assert_eq!(takers(&tree, &["a/#"]), [(B, QoS::ExactlyOnce)]);
+        assert_eq!(takers(&tree, &["a/+"]), [(A, QoS::AtLeastOnce)]);
+        assert_eq!(takers(&tree, &["a/b"]), []);
+        let both = [(A, QoS::AtLeastOnce), (B, QoS::ExactlyOnce)];
+        assert_eq!(takers(&tree, &["a/#", "a/+"]), both);
+        // The broker sends no copy for what it has not granted.
+        tree.ask(&"a/b".into(), B, QoS::ExactlyOnce);
+        assert_eq!(takers(&tree, &["a/#"]), [(B, QoS::ExactlyOnce)]);
+        tree.remove("a/#", B);
+        assert_eq!(takers(&tree, &["a/b"]), [(B, QoS::ExactlyOnce)]);
     }
 
     proptest! {
@@ -172,7 +258,7 @@ mod tests {
         ) {
             let mut tree = SubscriptionTree::default();
             for (n, filter) in filters.iter().enumerate() {
-                tree.insert(filter, SessionKey(n as u32), QoS::AtMostOnce);
+                tree.ask(&filter.as_str().into(), SessionKey(n as u32), QoS::AtMostOnce);
             }
             let found: Vec<u32> = tree.subscribers(&topic).iter().map(|(key, _)| key.0).collect();
             let expected: Vec<u32> = (0..filters.len() as u32)

@@ -86,10 +86,11 @@ impl Engine {
         if session.deadline <= now {
             self.silent_too_long(now, key);
         } else {
-            // A pause that has passed must not stay the next deadline of a node that sleeps.
-            session.paused_until = session.paused_until.filter(|until| *until > now);
+            session.end_pauses(now);
             self.expire_pending(now, key);
             self.repeat(now, key);
+            // The mail of those who do not listen expires as well.
+            self.expire_letters(now, key);
             self.pump(now, key);
         }
         self.reschedule(key);

@@ -16,7 +16,6 @@ use super::permission::Refused;
 use super::port::{Publication, PublicationId, Refusal};
 use super::slots::SessionKey;
 use super::state::{Received, Session, Uplink};
-use super::topic_table::Standing;
 
 /// The most QoS 2 publications of one node that are kept in mind; the oldest are forgotten.
 const RECEIVED_MAX: usize = 8;
@@ -36,9 +35,9 @@ impl Engine {
                 self.refused(key, DropReason::NotAuthorised, octets);
                 (TopicId::NONE, ReturnCode::NotSupported)
             }
-            Some(name) => match session.topics.register(name, topics_max) {
+            Some(name) => match session.register_topic(name, topics_max) {
                 Some(id) => {
-                    session.topics.set_standing(id, Standing::Confirmed);
+                    session.confirm_topic(id);
                     (id, ReturnCode::Accepted)
                 }
                 None => (TopicId::NONE, ReturnCode::Congestion),
@@ -147,20 +146,20 @@ impl Engine {
 
     /// Returns the topic name and the payload that a node means.
     fn named<'p>(
-        &self,
+        &mut self,
         key: SessionKey,
         publish: &Publish<'p>,
     ) -> Result<(Arc<str>, &'p [u8]), Refused> {
         let topic = match publish.topic {
             TopicRef::Normal(id) => {
-                let session = self.slots.get(key);
-                let topic = session.and_then(|session| session.topics.name(id));
+                let session = self.slots.get_mut(key);
+                let topic = session.and_then(|session| session.topics.resolve(id).cloned());
                 if topic.is_none()
                     && let Some(named) = self.long_name(publish)
                 {
                     return Ok(named);
                 }
-                topic.cloned()
+                topic
             }
             TopicRef::Predefined(id) => self.settings.predefined.get(&id).cloned(),
             TopicRef::Short(name) => {
@@ -301,8 +300,12 @@ impl Session {
 
 /// Returns what distinguishes one publication from another under the same message id.
 fn digest(publish: &Publish<'_>) -> u64 {
+    hash(&(publish.topic, publish.payload))
+}
+
+pub(super) fn hash(value: &(impl Hash + ?Sized)) -> u64 {
     let mut hasher = DefaultHasher::new();
-    (publish.topic, publish.payload).hash(&mut hasher);
+    value.hash(&mut hasher);
     hasher.finish()
 }
 

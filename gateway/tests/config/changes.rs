@@ -1,7 +1,9 @@
 //! How two readings differ, and what of it a running gateway can take.
 
+use std::path::Path;
+
 use gateway::config::schema::{Applies, KEYS, find};
-use gateway::config::{Change, Reading};
+use gateway::config::{Change, PASSWORD_VARIABLE, Reading};
 
 use super::reading;
 
@@ -155,7 +157,16 @@ fn secrets_are_compared_and_never_shown() {
     ] {
         assert!(!text.contains("hunter"), "{text}");
     }
-    // Wherever it comes from.
+    // Wherever it comes from: the environment goes before the file.
+    let in_environment = |password: &str| {
+        let password = password.to_owned();
+        let variable = move |name: &str| (name == PASSWORD_VARIABLE).then(|| password.clone());
+        Reading::parse(&old, Path::new("test.toml"), &variable)
+            .unwrap()
+            .values
+    };
+    let changes = in_environment("hunter4").changes(&in_environment("hunter5"));
+    assert_eq!(changes.len(), 1, "{changes:?}");
     let folder = tempfile::TempDir::new().unwrap();
     let file = folder.path().join("password");
     let source = format!(

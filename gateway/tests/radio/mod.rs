@@ -34,18 +34,26 @@ impl Radio {
 
     /// Reads until `count` datagrams have come.
     pub fn receive(&mut self, count: usize) -> Vec<Vec<u8>> {
-        let mut reader = FrameReader::<1400>::new();
         let mut datagrams = Vec::new();
+        self.receive_while(|datagram| {
+            datagrams.push(datagram);
+            datagrams.len() < count
+        });
+        datagrams
+    }
+
+    /// Reads until `take` has had enough, or until the gateway has closed the line.
+    pub fn receive_while(&mut self, mut take: impl FnMut(Vec<u8>) -> bool) {
+        let mut reader = FrameReader::<1400>::new();
         let mut bytes = [0; 512];
-        while datagrams.len() < count {
-            let len = self.0.read(&mut bytes).unwrap();
+        let mut goes_on = true;
+        while goes_on && let Ok(len @ 1..) = self.0.read(&mut bytes) {
             let mut rest = &bytes[..len];
             while let Some(datagram) = reader.feed(&mut rest) {
-                datagrams.push(datagram.to_vec());
+                goes_on = take(datagram.to_vec());
             }
         }
         assert_eq!(reader.stats().broken(), 0);
-        datagrams
     }
 }
 

@@ -10,6 +10,7 @@
 
 mod connect;
 mod discovery;
+mod late;
 mod lossy;
 mod publish;
 mod random;
@@ -19,4 +20,5 @@ mod rig;
 mod sleep;
 mod subscribe;
 mod table;
+mod wake;
 mod will;

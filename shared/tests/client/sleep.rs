@@ -1,15 +1,15 @@
 //! Sleep and wake [MQTT-SN 1.2 §6.14].
 
-use shared::client::{CommandError, Config, Event, Phase, Session, Topic, WakePlan};
+use shared::client::{CommandError, Config, Event, Phase, Session, Topic};
 use shared::wire::{Disconnect, Message, MsgId, PingReq, QoS, ReturnCode, TopicId};
 
 use crate::rig::{
     Rig, config, connack, disconnect, is_about, puback, publish, register, secs, sends, tells,
 };
 
-const TOPIC: Topic<'static> = Topic::Predefined(TopicId(5));
+pub(crate) const TOPIC: Topic<'static> = Topic::Predefined(TopicId(5));
 
-fn sends_wake(rig: &mut Rig) {
+pub(crate) fn sends_wake(rig: &mut Rig) {
     sends!(
         rig,
         Message::PingReq(PingReq {
@@ -455,34 +455,6 @@ fn d20_sleep_needs_a_connection_and_a_duration() {
     rig.is_still();
 }
 
-fn with_wake(wake: WakePlan) -> Config {
-    Config { wake, ..config() }
-}
-
-#[test]
-fn a18_wakes_when_the_plan_says() {
-    let mut waits = Vec::new();
-    for seed in 0..100 {
-        let mut rig = Rig::seeded(
-            with_wake(WakePlan {
-                from_percent: 50,
-                to_percent: 60,
-                ..WakePlan::default()
-            }),
-            seed,
-        );
-        rig.connects();
-        rig.falls_asleep(1000);
-        waits.push(rig.timeout());
-        sends_wake(&mut rig);
-        rig.hears(Message::PingResp);
-        tells!(rig, Event::WakeFinished);
-        waits.push(rig.timeout());
-    }
-    waits.sort();
-    assert_eq!((waits[0], waits[199]), (secs(500), secs(600)));
-}
-
 #[test]
 fn a13_a_sleep_beyond_the_field_is_told_as_long_as_can_be_and_slept_on() {
     let mut rig = Rig::connected(config());
@@ -501,216 +473,4 @@ fn a13_a_sleep_beyond_the_field_is_told_as_long_as_can_be_and_slept_on() {
     tells!(rig, Event::WakeFinished);
     rig.is_still();
     assert!(rig.timeout() >= secs(160_000));
-}
-
-/// A node in a wake that takes so many publications, and knows `cmd/a` as 5.
-fn awake(messages_max: u16) -> Rig {
-    let mut rig = Rig::connected(with_wake(WakePlan {
-        messages_max: Some(messages_max),
-        ..WakePlan::default()
-    }));
-    rig.hears(register(5, 1, "cmd/a"));
-    sends!(rig, Message::RegAck(_));
-    rig.falls_asleep(600);
-    rig.node.wake().unwrap();
-    sends_wake(&mut rig);
-    rig
-}
-
-#[test]
-fn d24_a_wake_takes_no_more_messages_than_it_may() {
-    let mut rig = awake(2);
-    rig.hears(publish(QoS::AtMostOnce, 5, 0, b"1"));
-    tells!(rig, Event::Received(_));
-    rig.is_still();
-    rig.is_in(Phase::Awake);
-    rig.hears(publish(QoS::AtLeastOnce, 5, 2, b"2"));
-    tells!(rig, Event::Received(_));
-    // What was taken is acknowledged before the radio goes off.
-    sends!(rig, Message::PubAck(_));
-    assert!(rig.transmit().is_none());
-    tells!(rig, Event::WakeCut);
-    rig.is_in(Phase::Asleep);
-    assert!(rig.node.is_quiet());
-    assert_eq!(rig.node.stats().wakes_cut, 1);
-
-    // The next wake takes the rest.
-    let slept = rig.timeout();
-    assert!(slept >= secs(480) && slept <= secs(540), "{slept}");
-    sends_wake(&mut rig);
-    rig.hears(publish(QoS::AtMostOnce, 5, 0, b"3"));
-    tells!(rig, Event::Received(_));
-    rig.hears(Message::PingResp);
-    tells!(rig, Event::WakeFinished);
-}
-
-#[test]
-fn d24_a_wake_ends_after_the_last_step_of_qos_2() {
-    let mut rig = awake(1);
-    rig.hears(publish(QoS::ExactlyOnce, 5, 2, b"1"));
-    tells!(rig, Event::Received(_));
-    sends!(rig, Message::PubRec(_));
-    rig.is_still();
-    rig.is_in(Phase::Awake);
-    rig.hears(Message::PubRel(MsgId(2)));
-    sends!(rig, Message::PubComp(_));
-    assert!(rig.transmit().is_none());
-    tells!(rig, Event::WakeCut);
-
-    // Where that does not come, the wake does not wait on.
-    let mut rig = awake(1);
-    rig.hears(publish(QoS::ExactlyOnce, 5, 2, b"1"));
-    tells!(rig, Event::Received(_));
-    sends!(rig, Message::PubRec(_));
-    is_about(rig.timeout(), secs(10));
-    tells!(rig, Event::WakeCut);
-    rig.is_still();
-    rig.is_in(Phase::Asleep);
-}
-
-#[test]
-fn d24_a_wake_lasts_no_longer_than_it_may() {
-    let mut rig = Rig::asleep(
-        with_wake(WakePlan {
-            time_max: Some(secs(25)),
-            ..WakePlan::default()
-        }),
-        600,
-    );
-    rig.node.wake().unwrap();
-    sends_wake(&mut rig);
-    let started = rig.now;
-    for id in 1..=3 {
-        rig.now += secs(7);
-        rig.node.handle_timeout(rig.now);
-        rig.hears(register(id, id, "cmd/a"));
-        sends!(rig, Message::RegAck(_));
-        rig.is_still();
-    }
-    rig.timeout();
-    assert_eq!(rig.now, started + secs(25));
-    tells!(rig, Event::WakeCut);
-    rig.is_still();
-    assert!(rig.node.is_quiet());
-    assert!(rig.timeout() >= secs(480));
-    // The time begins anew.
-    sends_wake(&mut rig);
-    is_about(rig.timeout(), secs(10));
-    sends_wake(&mut rig);
-}
-
-#[test]
-fn d24_a_wake_that_was_cut_before_anything_came_was_in_vain() {
-    let mut rig = Rig::asleep(
-        with_wake(WakePlan {
-            time_max: Some(secs(5)),
-            ..WakePlan::default()
-        }),
-        600,
-    );
-    rig.node.wake().unwrap();
-    sends_wake(&mut rig);
-    assert_eq!(rig.timeout(), secs(5));
-    tells!(rig, Event::WakeFailed { in_a_row: 1 });
-    rig.is_still();
-    assert_eq!(rig.node.stats().wakes_cut, 0);
-}
-
-/// A node that has said three times that it sleeps, and was answered once.
-fn asleep_at_the_third_try() -> Rig {
-    let mut rig = Rig::connected(config());
-    rig.node.sleep(3600).unwrap();
-    for _ in 0..3 {
-        sends!(rig, Message::Disconnect(_));
-        rig.timeout();
-    }
-    rig.hears(disconnect());
-    tells!(rig, Event::Asleep { confirmed: true });
-    rig
-}
-
-#[test]
-fn d19_each_repetition_of_the_sleep_may_be_acknowledged_late() {
-    let mut rig = asleep_at_the_third_try();
-    rig.node
-        .publish(TOPIC, QoS::AtLeastOnce, false, b"1")
-        .unwrap();
-    let id = sends!(rig, Message::Publish(it) => it.msg_id);
-    rig.hears(disconnect());
-    rig.is_still();
-    rig.is_in(Phase::Asleep);
-    rig.hears(puback(5, id, ReturnCode::Accepted));
-    tells!(rig, Event::Published { .. });
-    rig.node.wake().unwrap();
-    sends_wake(&mut rig);
-    rig.hears(disconnect());
-    rig.is_still();
-    rig.is_in(Phase::Awake);
-    // There were no more than three.
-    rig.hears(disconnect());
-    tells!(rig, Event::GatewayLost);
-    rig.is_in(Phase::BackingOff);
-}
-
-#[test]
-fn d19_late_acknowledgements_are_not_waited_for_into_the_next_wake() {
-    let mut rig = asleep_at_the_third_try();
-    rig.timeout();
-    sends_wake(&mut rig);
-    rig.hears(disconnect());
-    tells!(rig, Event::GatewayLost);
-}
-
-#[test]
-fn d19_a_late_acknowledgement_confirms_the_sleep() {
-    let mut rig = Rig::connected(config());
-    rig.node.sleep(3600).unwrap();
-    for _ in 0..4 {
-        sends!(rig, Message::Disconnect(_));
-        rig.timeout();
-    }
-    tells!(rig, Event::Asleep { confirmed: false });
-    rig.hears(disconnect());
-    assert_eq!(rig.timeout(), secs(150));
-    sends_wake(&mut rig);
-}
-
-#[test]
-fn d12_a_sleep_that_no_one_confirmed_is_not_left_as_one() {
-    for (clean, answered, expected) in [
-        (true, false, Session::Renewed),
-        (false, false, Session::Renewed),
-        (true, true, Session::Resumed),
-    ] {
-        let mut rig = Rig::connected(Config { clean, ..config() });
-        rig.node.sleep(3600).unwrap();
-        for _ in 0..4 {
-            sends!(rig, Message::Disconnect(_));
-            if answered {
-                break;
-            }
-            rig.timeout();
-        }
-        if answered {
-            rig.hears(disconnect());
-        }
-        tells!(rig, Event::Asleep { .. });
-        rig.node.connect(rig.now).unwrap();
-        sends!(rig, Message::Connect(connect) => assert!(!connect.clean));
-        rig.hears(connack(ReturnCode::Accepted));
-        tells!(rig, Event::Connected { session } => assert_eq!(session, expected));
-    }
-}
-
-#[test]
-fn d12_a_clean_session_may_have_ended_before_its_sleep_was_confirmed() {
-    for (clean, expected) in [(true, Session::Renewed), (false, Session::Resumed)] {
-        let mut rig = Rig::connected(Config { clean, ..config() });
-        rig.node.sleep(3600).unwrap();
-        sends!(rig, Message::Disconnect(_));
-        rig.node.connect(rig.now).unwrap();
-        sends!(rig, Message::Connect(_));
-        rig.hears(connack(ReturnCode::Accepted));
-        tells!(rig, Event::Connected { session } => assert_eq!(session, expected));
-    }
 }

@@ -284,6 +284,9 @@ impl Ledger {
             reason,
             DropReason::MailboxFull
                 | DropReason::MailboxAge
+                | DropReason::MailboxExpired
+                | DropReason::TooLongAgain
+                | DropReason::Profile
                 | DropReason::Unacknowledged
                 | DropReason::NodeRefused
                 | DropReason::TooLong

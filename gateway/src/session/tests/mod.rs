@@ -1,17 +1,26 @@
 //! Scripts that read like the protocol: a node says, the gateway answers, time passes.
 
 mod admission;
+mod answering;
+mod bursts;
 mod connecting;
+mod copying;
 mod corners;
 mod delivering;
 mod discovering;
 mod identity;
+mod keeping;
+mod naming;
 mod outages;
+mod passing;
+mod profiles;
 mod publishing;
 mod reconfiguring;
+mod rules;
 mod sleeping;
 mod strangers;
 mod supervision;
+mod waking;
 mod wills;
 
 use std::collections::VecDeque;
@@ -219,6 +228,37 @@ impl Script {
             .collect()
     }
 
+    pub(super) fn notices(&mut self) -> Vec<Notice> {
+        self.notices.drain(..).collect()
+    }
+
+    /// The rule of a node is another one from now on, until it connects anew.
+    pub(super) fn rule(&mut self, client_id: &str, change: impl FnOnce(&mut NodeRule)) {
+        let mut rule = NodeRule::default();
+        change(&mut rule);
+        self.session_mut(client_id).rule = Arc::new(rule);
+    }
+
+    pub(super) fn session_mut(&mut self, client_id: &str) -> &mut state::Session {
+        let key = self.engine.slots.by_client_id(client_id).unwrap();
+        self.engine.slots.get_mut(key).unwrap()
+    }
+
+    /// A node goes to sleep, and is answered.
+    #[track_caller]
+    pub(super) fn asleep(&mut self, from: Binding, duration_s: u16) {
+        self.says(from, &disconnect(Some(duration_s)));
+        self.hears(from, &disconnect(None));
+    }
+
+    /// The gateway has sent PUBLISH at QoS 1, next; the node acknowledges it.
+    #[track_caller]
+    pub(super) fn accepts_publish(&mut self, from: Binding, payload: &str, dup: bool) -> MsgId {
+        let msg_id = self.hears_publish(payload, dup);
+        self.says(from, &puback(TopicId::NONE, msg_id, ACCEPTED));
+        msg_id
+    }
+
     /// A node connects and is accepted.
     #[track_caller]
     pub(super) fn connected(&mut self, from: Binding, client_id: &str, clean: bool) {
@@ -261,6 +301,31 @@ impl Script {
             }) => Some(topic_id),
             _ => None,
         })
+    }
+
+    /// A node subscribes to a topic that needs no name, and the broker grants it.
+    #[track_caller]
+    pub(super) fn subscribed_to(&mut self, from: Binding, topic: TopicRef, qos: QoS) {
+        let topic = match topic {
+            TopicRef::Predefined(id) => TopicFilter::Predefined(id),
+            TopicRef::Short(name) => TopicFilter::Short(name),
+            TopicRef::Normal(_) => panic!("a normal id cannot be subscribed to"),
+        };
+        let subscribe = Subscribe {
+            dup: false,
+            qos,
+            msg_id: MsgId(89),
+            topic,
+        };
+        self.says(from, &Message::Subscribe(subscribe));
+        let Some(UpstreamRequest::Subscribe { filter, qos }) = self.requests.pop_front() else {
+            panic!("no subscription went upstream");
+        };
+        self.upstream(UpstreamEvent::Subscribed {
+            filter,
+            result: Ok(qos),
+        });
+        self.hears_some(|message| matches!(message, Message::SubAck(_)).then_some(()));
     }
 
     /// The broker sends a publication.
@@ -320,6 +385,11 @@ pub(super) fn connect(client_id: &str, clean: bool, will: bool) -> Message<'_> {
         duration_s: 60,
         client_id,
     })
+}
+
+/// CONNECT of a node that may be silent for as long as the settings say.
+pub(super) const fn endless(client_id: &str) -> Message<'_> {
+    connect_for(client_id, true, 0)
 }
 
 /// CONNECT of a node that will be heard every `duration_s`.

@@ -1,15 +1,10 @@
 use super::*;
 
-fn asleep(script: &mut Script, from: Binding, duration_s: u16) {
-    script.says(from, &disconnect(Some(duration_s)));
-    script.hears(from, &disconnect(None));
-}
-
 #[test]
 fn a_wake_without_mail_is_two_messages() {
     let mut script = Script::new();
     script.connected(NODE, "a", true);
-    asleep(&mut script, NODE, 3600);
+    script.asleep(NODE, 3600);
     for _ in 0..5 {
         script.wait(Duration::from_secs(3600));
         script.says(NODE, &ping("a"));
@@ -23,7 +18,7 @@ fn d22_pingresp_comes_after_everything_is_delivered_and_acknowledged() {
     let mut script = Script::new();
     script.connected(NODE, "a", true);
     let id = script.subscribed(NODE, "t", QoS::AtLeastOnce);
-    asleep(&mut script, NODE, 60);
+    script.asleep(NODE, 60);
     script.delivery(1, "t", "x", QoS::AtLeastOnce);
     script.delivery(0, "t", "y", QoS::AtMostOnce);
     script.hears_nothing();
@@ -42,7 +37,7 @@ fn d23_a_second_ping_repeats_what_is_in_flight_only() {
     let mut script = Script::new();
     script.connected(NODE, "a", true);
     let id = script.subscribed(NODE, "t", QoS::AtLeastOnce);
-    asleep(&mut script, NODE, 60);
+    script.asleep(NODE, 60);
     script.delivery(1, "t", "x", QoS::AtLeastOnce);
     script.delivery(2, "t", "y", QoS::AtLeastOnce);
     script.says(NODE, &ping("a"));
@@ -59,7 +54,7 @@ fn d24_a_stalled_wake_ends_without_pingresp_and_keeps_the_message() {
     let mut script = Script::new();
     script.connected(NODE, "a", true);
     let id = script.subscribed(NODE, "t", QoS::AtLeastOnce);
-    asleep(&mut script, NODE, 600);
+    script.asleep(NODE, 600);
     script.delivery(1, "t", "x", QoS::AtLeastOnce);
     script.says(NODE, &ping("a"));
     let msg_id = script.hears_publish("x", false);
@@ -80,7 +75,7 @@ fn d24_a_stalled_wake_ends_without_pingresp_and_keeps_the_message() {
 fn d20_a_duration_of_zero_is_a_plain_disconnect() {
     let mut script = Script::new();
     script.connected(NODE, "a", true);
-    asleep(&mut script, NODE, 0);
+    script.asleep(NODE, 0);
     assert_eq!(script.engine.sessions_len(), 0);
 }
 
@@ -88,7 +83,7 @@ fn d20_a_duration_of_zero_is_a_plain_disconnect() {
 fn d21_the_sleep_timer_starts_again_with_every_wake() {
     let mut script = Script::new();
     script.connected(NODE, "a", true);
-    asleep(&mut script, NODE, 100);
+    script.asleep(NODE, 100);
     for _ in 0..3 {
         script.wait(Duration::from_secs(125));
         script.says(NODE, &ping("a"));
@@ -103,7 +98,7 @@ fn d25_a_ping_without_name_wakes_as_well() {
     let mut script = Script::new();
     script.connected(NODE, "a", true);
     script.subscribed(NODE, "t", QoS::AtMostOnce);
-    asleep(&mut script, NODE, 60);
+    script.asleep(NODE, 60);
     script.delivery(0, "t", "x", QoS::AtMostOnce);
     script.says(NODE, &ping(""));
     script.hears_publish("x", false);
@@ -116,7 +111,7 @@ fn d26_a_sleeper_may_publish_and_is_still_asleep() {
     script.connected(NODE, "a", true);
     let id = script.registered(NODE, "up");
     script.subscribed(NODE, "down", QoS::AtMostOnce);
-    asleep(&mut script, NODE, 60);
+    script.asleep(NODE, 60);
     script.says(
         NODE,
         &publish(TopicRef::Normal(id), "x", QoS::AtLeastOnce, 1),
@@ -133,7 +128,7 @@ fn d27_the_mailbox_is_bounded_and_what_is_left_comes_in_order() {
     let mut script = Script::with(|settings| settings.mailbox.messages_max = 3);
     script.connected(NODE, "a", true);
     let id = script.subscribed(NODE, "t", QoS::AtLeastOnce);
-    asleep(&mut script, NODE, 60);
+    script.asleep(NODE, 60);
     for n in 1..=5 {
         script.delivery(n, "t", &n.to_string(), QoS::AtLeastOnce);
     }
@@ -157,7 +152,7 @@ fn d12_a_clean_session_outlives_the_way_out_of_sleep() {
     let mut script = Script::new();
     script.connected(NODE, "a", true);
     let id = script.subscribed(NODE, "t", QoS::AtLeastOnce);
-    asleep(&mut script, NODE, 60);
+    script.asleep(NODE, 60);
     script.delivery(1, "t", "x", QoS::AtLeastOnce);
     script.connected(NODE, "a", false);
     assert_eq!(script.accepts_register(NODE, "t"), id);
@@ -176,7 +171,7 @@ fn d22_a_node_that_sleeps_without_our_knowing_gets_its_mail_before_pingresp() {
     let mut script = Script::new();
     script.connected(NODE, "a", false);
     let id = script.subscribed(NODE, "t", QoS::AtLeastOnce);
-    asleep(&mut script, NODE, 60);
+    script.asleep(NODE, 60);
     // A late repetition of CONNECT.
     script.connected(NODE, "a", false);
     script.delivery(1, "t", "x", QoS::AtLeastOnce);
@@ -198,7 +193,7 @@ fn a_regack_out_of_sleep_is_no_reason_to_publish_into_it() {
         script.subscribed(NODE, "#", QoS::AtLeastOnce);
         script.delivery(1, "t", "x", qos);
         let (id, msg_id) = script.hears_register("t");
-        asleep(&mut script, NODE, 60);
+        script.asleep(NODE, 60);
         script.says(NODE, &regack(id, msg_id, ACCEPTED));
         script.wait(Duration::from_secs(50));
         script.hears_nothing();
@@ -218,7 +213,7 @@ fn a_pubrec_out_of_sleep_is_answered_once() {
     script.subscribed(NODE, "t", QoS::ExactlyOnce);
     script.delivery(1, "t", "x", QoS::ExactlyOnce);
     let msg_id = script.hears_publish("x", false);
-    asleep(&mut script, NODE, 60);
+    script.asleep(NODE, 60);
     script.says(NODE, &Message::PubRec(msg_id));
     script.hears(NODE, &Message::PubRel(msg_id));
     script.wait(Duration::from_secs(50));
@@ -235,7 +230,7 @@ fn d31_a_sleeper_is_followed_to_its_new_place() {
     let mut script = Script::new();
     script.connected(NODE, "a", true);
     script.subscribed(NODE, "t", QoS::AtMostOnce);
-    asleep(&mut script, NODE, 60);
+    script.asleep(NODE, 60);
     script.delivery(0, "t", "x", QoS::AtMostOnce);
     script.says(OTHER, &ping("a"));
     script.hears_publish("x", false);
@@ -258,9 +253,9 @@ fn d31_an_active_node_does_not_move_by_a_ping() {
 fn sleep_can_be_repeated_changed_and_left() {
     let mut script = Script::new();
     script.connected(NODE, "a", false);
-    asleep(&mut script, NODE, 60);
-    asleep(&mut script, NODE, 60);
-    asleep(&mut script, NODE, 1000);
+    script.asleep(NODE, 60);
+    script.asleep(NODE, 60);
+    script.asleep(NODE, 1000);
     script.wait(Duration::from_secs(1050));
     script.connected(NODE, "a", false);
     script.says(NODE, &ping(""));
@@ -281,7 +276,7 @@ fn a_sleeper_that_never_comes_back_is_lost_with_its_will() {
     script.hears(NODE, &Message::WillMsgReq);
     script.says(NODE, &Message::WillMsg(b"dead"));
     script.hears(NODE, &connack(ACCEPTED));
-    asleep(&mut script, NODE, 1000);
+    script.asleep(NODE, 1000);
     script.wait(Duration::from_secs(1099));
     script.requests_nothing();
     script.wait(Duration::from_secs(2));
@@ -296,7 +291,7 @@ fn a_pause_that_ends_during_sleep_does_not_spin() {
     script.delivery(1, "t", "x", QoS::AtLeastOnce);
     let msg_id = script.hears_publish("x", false);
     script.says(NODE, &puback(id, msg_id, ReturnCode::Congestion));
-    asleep(&mut script, NODE, 3600);
+    script.asleep(NODE, 3600);
     script.wait(Duration::from_secs(3000));
     script.says(NODE, &ping("a"));
     assert_eq!(script.hears_publish("x", true), msg_id);
@@ -322,7 +317,7 @@ fn sleepers_do_not_keep_the_broker_waiting_without_bound() {
     let mut script = Script::with(|settings| settings.unanswered_max = 2);
     script.connected(NODE, "a", true);
     let id = script.subscribed(NODE, "t", QoS::AtLeastOnce);
-    asleep(&mut script, NODE, 60);
+    script.asleep(NODE, 60);
     for n in 1..=3 {
         script.delivery(n, "t", &n.to_string(), QoS::AtLeastOnce);
     }

@@ -240,9 +240,7 @@ impl Engine {
                 uplink.id
             );
         }
-        let mailbox = &session.mailbox;
-        let bytes = mailbox.iter().map(Letter::len).sum::<usize>();
-        assert_eq!(mailbox.bytes(), bytes, "the mailbox of {client_id}");
+        session.mailbox.assert_consistent();
         if let Some(flight) = &session.in_flight {
             // Its id is chosen when it is sent.
             let published = flight.stage != Stage::Register && flight.retry_at.is_some();

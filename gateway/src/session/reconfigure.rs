@@ -45,6 +45,7 @@ impl Engine {
     /// - A subscription by a pre-defined id that means another topic now stays on the topic that
     ///   the node subscribed to, until the node subscribes again.
     pub fn reconfigure(&mut self, now: Instant, settings: Settings) -> Reconfigured {
+        self.handle_timeout(now);
         self.settings = settings;
         // The senders at QoS -1 are told apart by the position of their rule.
         self.anonymous = Buckets::default();
@@ -64,6 +65,8 @@ impl Engine {
             }
             self.reschedule(key);
         }
+        // What is due by the new settings alone is no sign that the engine is late.
+        self.meet_deadlines(now);
         done
     }
 

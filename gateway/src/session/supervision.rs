@@ -42,7 +42,7 @@ impl Engine {
         if session.state != State::Gone {
             session.restart_supervision(now, &self.settings);
         }
-        // Its time may have been longer before: after a stop of the gateway, say.
+        // Its time may have been longer before: the rules may have changed.
         self.reschedule(key);
         self.watch_heard(now, key);
     }
@@ -68,9 +68,9 @@ impl Engine {
                 && session.state != State::Gone
             {
                 session.restart_supervision(now, &self.settings);
+                // Its time may be shorter than it was: the rules may have changed.
+                self.reschedule(key);
             }
-            // New settings may ask for less time than the pending timer leaves.
-            self.reschedule(key);
         }
     }
 

@@ -101,6 +101,8 @@ struct Limits {
     granted: usize,
     uplinks: usize,
     unanswered: usize,
+    /// Whether repetitions at QoS 1 may be known.
+    dedup_qos1: bool,
 }
 
 /// What is known of a node from outside.
@@ -436,6 +438,7 @@ impl Limits {
             granted: settings.subscriptions_max,
             uplinks: settings.publish_window,
             unanswered: settings.unanswered_max,
+            dedup_qos1: settings.dedup_qos1,
         }
     }
 
@@ -449,6 +452,7 @@ impl Limits {
             granted: self.granted.max(other.granted),
             uplinks: self.uplinks.max(other.uplinks),
             unanswered: self.unanswered.max(other.unanswered),
+            dedup_qos1: self.dedup_qos1 || other.dedup_qos1,
         };
     }
 }

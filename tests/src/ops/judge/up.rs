@@ -171,7 +171,7 @@ impl Judge {
                 let entry = (owner, msg_id);
                 self.received.contains_key(&entry) || self.released.contains(&entry)
             }
-            _ => self.settings.dedup_qos1 && self.taken.contains(&(owner, msg_id)),
+            _ => self.limits.dedup_qos1 && self.taken.contains(&(owner, msg_id)),
         });
         if known && repeated.is_some_and(|it| (it.msg_id, it.said.qos) == (msg_id, qos)) {
             return Ok(());

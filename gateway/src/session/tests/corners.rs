@@ -159,3 +159,30 @@ fn nodes_that_come_and_go_and_exchanges_that_end_leave_no_timers_behind() {
     }
     assert_eq!(script.engine.timers_len(), 0);
 }
+
+#[test]
+fn a_stop_of_the_gateway_after_shorter_limits_keeps_nobody_too_long() {
+    let limited = |idle_max| {
+        let mut settings = Settings {
+            idle_max: Duration::from_secs(idle_max),
+            ..Settings::default()
+        };
+        settings.links[0].discovery = Some(Discovery {
+            advertise_every: Some(Duration::from_secs(100)),
+            standby_misses: None,
+        });
+        settings
+    };
+    let mut script = Script::with(|settings| *settings = limited(3600));
+    script.says(NODE, &connect_for("a", true, 0));
+    script.hears(NODE, &connack(ACCEPTED));
+    let kept = script
+        .engine
+        .reconfigure(script.now, limited(600))
+        .sessions_kept;
+    assert_eq!(kept, 1);
+    script.now += Duration::from_secs(200);
+    script.engine.handle_timeout(script.now);
+    script.wait(Duration::from_secs(601));
+    assert_eq!(script.engine.sessions_len(), 0);
+}

@@ -242,10 +242,12 @@ impl Engine {
         }
         session.mailbox.assert_consistent();
         if let Some(flight) = &session.in_flight {
-            let named = flight.letter.qos == QoS::AtMostOnce || flight.letter.msg_id.is_some();
+            let letter = &flight.letter;
+            let sent = letter.published || flight.stage == Stage::Release;
+            let named = letter.qos == QoS::AtMostOnce || letter.msg_id.is_some() || !sent;
             assert!(
                 named,
-                "{client_id} has a publication without message id in flight"
+                "{client_id} was sent {letter:?} without a message id"
             );
             let registers = flight.stage == Stage::Register;
             assert!(

@@ -22,6 +22,10 @@ impl Judge {
                 // After a refusal it may go on.
                 node.resumed = node.exchange.take();
             }
+            // It may come after the id was told again, which is over with it.
+            Message::PubRec(id) if [node.exchange, node.resumed].contains(&Some(*id)) => {
+                node.register = None;
+            }
             Message::PubComp(id) if node.exchange == Some(*id) => node.exchange = None,
             Message::RegAck(ack) if node.register == Some(ack.msg_id) => node.register = None,
             _ => {}

@@ -90,13 +90,9 @@ impl Engine {
             return;
         };
         let registers = flight.stage == Stage::Register || session.must_register_again();
-        let obstacle = if flight.stage == Stage::Release {
-            None
-        } else {
-            let expired = flight.letter.expired(now);
-            expired.or_else(|| session.obstacle(&flight.letter, registers, &self.settings))
-        };
-        match obstacle {
+        let publishes = flight.stage != Stage::Release;
+        let obstacle = session.obstacle(&flight.letter, registers, &self.settings);
+        match obstacle.filter(|_| publishes) {
             Some(reason) => self.abandon(key, reason),
             None => self.transmit_in_flight(now, key),
         }

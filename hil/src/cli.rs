@@ -11,6 +11,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use shared::fault::{FaultProfile, PRESETS};
 use shared::wire::QoS;
 
+use crate::fairness::{self, Comparison};
 use crate::interrupt::Interrupt;
 use crate::load::{self, Measurement, Target};
 use crate::report::{self, RunReport};
@@ -33,6 +34,9 @@ enum Command {
     Run(RunArgs),
     /// Loads a gateway with many UDP clients and prints what they saw and what it cost.
     Load(LoadArgs),
+    /// Loads a gateway without and beside nodes that never answer, and compares; exit code 1 where
+    /// the others wait more than twice as long.
+    Fairness(FairnessArgs),
 }
 
 #[derive(Debug, Args)]
@@ -110,6 +114,28 @@ struct LoadArgs {
     json: bool,
 }
 
+#[derive(Debug, Args)]
+struct FairnessArgs {
+    /// How many clients publish, each with a socket of its own and one publication in flight.
+    #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=20_000))]
+    clients: u32,
+    /// For how many seconds they publish, each time.
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=3_600))]
+    seconds: u64,
+    /// How many milliseconds a client pauses between two publications; 0 loads the gateway fully.
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u64).range(0..=60_000))]
+    pause_ms: u64,
+    /// How many nodes subscribe and never answer.
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    silent: u32,
+    /// Publications a second to these, all together.
+    #[arg(long, default_value_t = 500, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    rate: u32,
+    /// Prints the result as JSON.
+    #[arg(long)]
+    json: bool,
+}
+
 /// Does what the command line says; returns whether everything passed.
 ///
 /// # Errors
@@ -122,6 +148,7 @@ pub fn run(cli: &Cli) -> Result<bool> {
         }
         Command::Run(args) => run_scenario(args),
         Command::Load(args) => run_load(args),
+        Command::Fairness(args) => run_fairness(args),
     }
 }
 
@@ -289,6 +316,22 @@ fn run_load(args: &LoadArgs) -> Result<bool> {
     }
     // What the measurement promises: nothing is lost before the gateway reads it.
     Ok(result.kernel_drops == 0)
+}
+
+fn run_fairness(args: &FairnessArgs) -> Result<bool> {
+    let result = fairness::compare(&Comparison {
+        clients: usize::try_from(args.clients)?,
+        duration: Duration::from_secs(args.seconds),
+        pause: Duration::from_millis(args.pause_ms),
+        silent: usize::try_from(args.silent)?,
+        rate_per_s: args.rate,
+    })?;
+    if args.json {
+        println!("{}", serde_json::to_string(&result)?);
+    } else {
+        print!("{}", fairness::text(&result));
+    }
+    Ok(result.kernel_drops == 0 && result.p99_ratio <= fairness::P99_RATIO_MAX)
 }
 
 /// Columns of the chart of arrivals.

@@ -18,9 +18,11 @@
 //! * [`judge`]: what counts as passed.
 //! * [`report`]: what is printed.
 //! * [`load`]: the load generator's measurements.
+//! * [`fairness`]: what nodes that never answer cost the others.
 
 pub mod air;
 pub mod cli;
+pub mod fairness;
 mod interrupt;
 pub mod judge;
 pub mod load;

@@ -12,6 +12,8 @@
 
 mod cargo;
 mod carrier;
+mod client_node;
+mod group;
 pub mod load;
 mod mosquitto;
 pub mod ops;
@@ -26,6 +28,8 @@ pub mod world;
 
 pub use cargo::{Profile, gateway_binary, target_directory, workspace_root};
 pub use carrier::Carrier;
+pub use client_node::{Air, ClientNode, Taken};
+pub use group::Group;
 pub use mosquitto::{Credentials, Mosquitto, MosquittoClient, MosquittoOptions};
 pub use ports::{free_tcp_port, free_udp_port, udp_drops};
 pub use probe::{MqttProbe, ProbeOptions, Received};

@@ -36,6 +36,9 @@ pub struct LoadOptions {
     pub payload_len: usize,
     /// How long a client waits before it repeats a message (T_retry).
     pub retry: Duration,
+    /// How long a client pauses between two publications; before the first, each a bit longer
+    /// than the one before it.
+    pub pause: Duration,
     /// What the client ids begin with; the topics are `load/CLIENT_ID`.
     pub client_prefix: String,
 }
@@ -52,6 +55,7 @@ impl LoadOptions {
             qos: QoS::AtLeastOnce,
             payload_len: 8,
             retry: Duration::from_secs(2),
+            pause: Duration::ZERO,
             client_prefix: "load-".to_owned(),
         }
     }
@@ -142,6 +146,8 @@ struct Client {
     options: LoadOptions,
     tally: Tally,
     last_id: MsgId,
+    /// Its place among all clients, 0 to 1.
+    share: f64,
 }
 
 #[derive(Debug, Default)]
@@ -167,6 +173,7 @@ impl Client {
             options: options.clone(),
             tally: Tally::default(),
             last_id: MsgId::NONE,
+            share: number as f64 / options.clients as f64,
         })
     }
 
@@ -175,12 +182,21 @@ impl Client {
         connected.wait().await;
         let end = Instant::now() + self.options.duration;
         let mut number = 0;
+        // Otherwise all of them would speak at once, again and again.
+        self.pause_for(self.options.pause.mul_f64(self.share)).await;
         while Instant::now() < end && number < self.options.publications_max {
             number += 1;
             self.publish(topic, number).await?;
+            self.pause_for(self.options.pause).await;
         }
         self.disconnect().await?;
         Ok(self.tally)
+    }
+
+    async fn pause_for(&self, pause: Duration) {
+        if !pause.is_zero() {
+            tokio::time::sleep(pause).await;
+        }
     }
 
     async fn connect(&mut self) -> Result<TopicRef> {

@@ -7,13 +7,14 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
+use shared::client::{Config, GatewayAddr, Topic};
 use shared::wire::{
     Acknowledgement, Connect, Disconnect, Message, MsgId, PingReq, QoS, ReturnCode, Subscribe,
     TopicFilter, TopicId, TopicRef,
 };
 use tests::{
-    Carrier, Mosquitto, MosquittoOptions, MqttProbe, PATIENCE, ProbeOptions, Sandgrouse, SnNode,
-    SnSocket, config, free_udp_port,
+    Air, Carrier, ClientNode, Mosquitto, MosquittoOptions, MqttProbe, PATIENCE, ProbeOptions,
+    Sandgrouse, SnNode, SnSocket, config, free_udp_port, seed,
 };
 
 #[test]
@@ -38,6 +39,34 @@ fn a_burst_reaches_a_sleeper_behind_a_serial_forwarder_in_order_and_once() -> Re
     rig.burst_reaches_a_sleeper(|| Ok(line.attach(&[0x12, 0x34])))
 }
 
+#[test]
+fn a_burst_reaches_our_own_client_over_udp() -> Result<()> {
+    let rig = Rig::start(None)?;
+    let place = SnSocket::open(rig.gateway.address())?;
+    rig.burst_reaches_our_own_client(place)
+}
+
+#[test]
+fn a_burst_reaches_our_own_client_over_serial() -> Result<()> {
+    let line = Carrier::serial()?;
+    let rig = Rig::start(Some(&line))?;
+    rig.burst_reaches_our_own_client(line.attach(&[0x12, 0x34]))
+}
+
+#[test]
+fn d22_a_wake_ends_at_its_budget_and_the_rest_waits_over_udp() -> Result<()> {
+    let rig = Rig::start_with(None, BUDGET_RULES)?;
+    let place = SnSocket::open(rig.gateway.address())?;
+    rig.burst_comes_in_portions(place)
+}
+
+#[test]
+fn d22_a_wake_ends_at_its_budget_and_the_rest_waits_over_serial() -> Result<()> {
+    let line = Carrier::serial()?;
+    let rig = Rig::start_with(Some(&line), BUDGET_RULES)?;
+    rig.burst_comes_in_portions(line.attach_alone())
+}
+
 /// A gateway with a UDP link, and a serial one where wanted, beside a mosquitto.
 struct Rig {
     broker: Mosquitto,
@@ -48,6 +77,10 @@ struct Rig {
 
 impl Rig {
     fn start(line: Option<&Carrier>) -> Result<Self> {
+        Self::start_with(line, "")
+    }
+
+    fn start_with(line: Option<&Carrier>, rules: &str) -> Result<Self> {
         let broker = Mosquitto::start(MosquittoOptions::default())?;
         let probe = MqttProbe::start(ProbeOptions::new(&broker, &["none"]))?;
         let udp_port = free_udp_port()?;
@@ -57,6 +90,7 @@ impl Rig {
         }
         text += &config::upstream(&broker);
         text += &format!("[gateway.mailbox]\nmessages_max = {KEPT}\nqos0_max = {KEPT_QOS0}\n");
+        text += rules;
         Ok(Self {
             gateway: Sandgrouse::with_config(udp_port, text)?,
             broker,
@@ -107,6 +141,82 @@ impl Rig {
             wake.letters
         );
         judge.judge(&wake.letters)
+    }
+
+    /// Each wake brings no more than its budget and ends with PINGRESP; what is most important
+    /// comes first.
+    fn burst_comes_in_portions(mut self, place: SnSocket) -> Result<()> {
+        let mut witness = SnNode::connect(self.gateway.address(), "witness")?;
+        witness.subscribe(TopicFilter::Name(b"marker"), QoS::ExactlyOnce)?;
+        let mut sleeper = Sleeper::connect(place)?;
+        sleeper.sleep()?;
+        self.publish_burst(&mut witness)?;
+        let mut judge = Judge::default();
+        let mut all = Vec::new();
+        for wakes in 1.. {
+            let wake = sleeper.wake(None)?;
+            ensure!(
+                wake.finished && wake.letters.len() <= BUDGET,
+                "{:?}",
+                wake.letters
+            );
+            sleeper.hears_nothing()?;
+            judge.judge(&wake.letters)?;
+            if wake.letters.is_empty() {
+                ensure!(wakes > KEPT / BUDGET, "only {wakes} wakes");
+                break;
+            }
+            all.extend(wake.letters);
+        }
+        judge.is_complete()?;
+        let important = all.iter().take_while(|letter| letter.topic == "burst/2");
+        let count = all
+            .iter()
+            .filter(|letter| letter.topic == "burst/2")
+            .count();
+        ensure!(
+            count > 0 && important.count() == count,
+            "out of turn: {all:?}"
+        );
+        Ok(())
+    }
+
+    fn burst_reaches_our_own_client(mut self, place: SnSocket) -> Result<()> {
+        let mut witness = SnNode::connect(self.gateway.address(), "witness")?;
+        witness.subscribe(TopicFilter::Name(b"marker"), QoS::ExactlyOnce)?;
+        let node_config = Config::new("own").map_err(|error| anyhow::anyhow!("{error:?}"))?;
+        let node_config = node_config
+            .with_gateway(GatewayAddr::POINT_TO_POINT)
+            .map_err(|error| anyhow::anyhow!("{error:?}"))?;
+        let mut node = ClientNode::new(node_config, seed(7), Air::Point(place))?;
+        node.command(|client, now| client.connect(now))?;
+        for filter in ["burst/0", "burst/1", "burst/2"] {
+            node.command(|client, _| client.subscribe(Topic::Name(filter), QoS::ExactlyOnce))?;
+            node.run_until(PATIENCE, |node| node.take_event("Subscribed"))?;
+        }
+        node.command(|client, _| client.sleep(600))?;
+        node.run_until(PATIENCE, |node| node.take_event("Asleep"))?;
+        self.publish_burst(&mut witness)?;
+
+        node.command(|client, _| client.wake())?;
+        node.run_until(PATIENCE, |node| node.take_event("WakeFinished"))?;
+        let mut judge = Judge::default();
+        for taken in node.take_received() {
+            judge.judge(&[Letter {
+                topic: taken.topic,
+                number: std::str::from_utf8(&taken.payload)?.parse()?,
+                qos: taken.qos,
+                dup: taken.dup,
+                msg_id: MsgId::NONE,
+            }])?;
+        }
+        judge.is_complete()?;
+        node.command(|client, _| client.wake())?;
+        node.run_until(PATIENCE, |node| node.take_event("WakeFinished"))?;
+        let more = node.take_received();
+        ensure!(more.is_empty(), "a replay: {more:?}");
+        ensure!(node.client().stats().events_lost == 0, "events were lost");
+        Ok(())
     }
 
     /// Publishes the burst, a topic for each QoS and all at once, and waits until the gateway has it.
@@ -342,6 +452,10 @@ const BURST: u32 = 500;
 /// What the mailbox may hold.
 const KEPT: usize = 100;
 const KEPT_QOS0: usize = 20;
+/// The most publications in one wake, where there is a budget, and what goes first.
+const BUDGET: usize = 30;
+const BUDGET_RULES: &str = "[[node]]\nmatch = \"sleeper\"\nmax_awake_messages = 30\n\
+    [[topics.priority]]\nfilter = \"burst/2\"\npriority = \"high\"\n";
 /// The gateway's clock: short, so that a stalled wake is soon over.
 const CLOCK: &str = "t_retry = \"150ms\"\nn_retry = 2\n";
 const REPETITIONS: usize = 2;

@@ -242,16 +242,14 @@ impl Engine {
         }
         session.mailbox.assert_consistent();
         if let Some(flight) = &session.in_flight {
-            let letter = &flight.letter;
-            let sent = letter.published || flight.stage == Stage::Release;
-            let named = letter.qos == QoS::AtMostOnce || letter.msg_id.is_some() || !sent;
+            // Its id is chosen when it is sent.
+            let published = flight.stage != Stage::Register && flight.retry_at.is_some();
             assert!(
-                named,
-                "{client_id} was sent {letter:?} without a message id"
+                !published || flight.letter.msg_id.is_some(),
+                "{client_id} has a publication without message id in flight"
             );
-            let registers = flight.stage == Stage::Register;
             assert!(
-                registers || flight.letter.qos != QoS::AtMostOnce,
+                !published || flight.letter.qos != QoS::AtMostOnce,
                 "{client_id} is waited for at QoS 0"
             );
         }

@@ -89,8 +89,6 @@ impl Engine {
             session.end_pauses(now);
             self.expire_pending(now, key);
             self.repeat(now, key);
-            // The mail of those who do not listen expires as well.
-            self.expire_letters(now, key);
             self.pump(now, key);
         }
         self.reschedule(key);

@@ -214,7 +214,7 @@ impl Rig {
             Input::Link(link, event) => self.engine.handle_link(self.now, *link, *event),
             Input::Timeout => self.engine.handle_timeout(self.now),
             Input::Settings(settings) => {
-                self.engine.reconfigure(self.now, (**settings).clone());
+                let _ = self.engine.reconfigure(self.now, (**settings).clone());
             }
             Input::Shutdown => self.engine.shutdown(),
         }

@@ -176,6 +176,33 @@ fn nodes_that_come_and_go_and_exchanges_that_end_leave_no_timers_behind() {
     assert_eq!(script.engine.timers_len(), 0);
 }
 
+#[test]
+fn a_stop_of_the_gateway_after_shorter_limits_keeps_nobody_too_long() {
+    let limited = |idle_max| {
+        let mut settings = Settings {
+            idle_max: Duration::from_secs(idle_max),
+            ..Settings::default()
+        };
+        settings.links[0].discovery = Some(Discovery {
+            advertise_every: Some(Duration::from_secs(100)),
+            standby_misses: None,
+        });
+        settings
+    };
+    let mut script = Script::with(|settings| *settings = limited(3600));
+    script.says(NODE, &connect_for("a", true, 0));
+    script.hears(NODE, &connack(ACCEPTED));
+    let kept = script
+        .engine
+        .reconfigure(script.now, limited(600))
+        .sessions_kept;
+    assert_eq!(kept, 1);
+    script.now += Duration::from_secs(200);
+    script.engine.handle_timeout(script.now);
+    script.wait(Duration::from_secs(601));
+    assert_eq!(script.engine.sessions_len(), 0);
+}
+
 fn supervised(every: u64, grace: u64) -> Arc<NodeRule> {
     Arc::new(NodeRule {
         nodes: Pattern::new("a"),
@@ -258,5 +285,31 @@ fn a_link_that_may_be_silent_under_new_settings_is_no_longer_dead() {
         script.engine.sessions_len(),
         0,
         "it has been silent for too long"
+    );
+}
+
+#[test]
+fn d31_a_sleeper_that_loses_its_place_on_a_link_that_is_out_is_lost_in_its_time() {
+    let mut script = Script::new();
+    for (place, client_id) in [(NODE, "a"), (OTHER, "b")] {
+        script.connected(place, client_id, true);
+        script.says(place, &disconnect(Some(60)));
+        script.hears(place, &disconnect(None));
+    }
+    script
+        .engine
+        .handle_link(script.now, LinkId(0), LinkEvent::Down);
+    script.wait(Duration::from_secs(600));
+    assert_eq!(script.engine.sessions_len(), 2, "time stands still");
+    // What came in before the link went may come late.
+    script.says(NODE, &ping("b"));
+    script.engine.assert_consistent();
+    script.wait(Duration::from_secs(60));
+    assert_eq!(script.engine.sessions_len(), 2);
+    script.wait(Duration::from_secs(60));
+    assert_eq!(
+        script.engine.sessions_len(),
+        1,
+        "the link of b is still out"
     );
 }

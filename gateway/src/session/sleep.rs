@@ -90,13 +90,28 @@ impl Engine {
     /// that; one that sleeps has lost its place only, for addresses are given anew while nodes
     /// sleep, and it says where it is when it wakes.
     fn rebind(&mut self, now: Instant, key: SessionKey, binding: Binding) {
-        if let Some(former) = self.slots.by_binding(&binding)
+        let former = self.slots.by_binding(&binding);
+        if let Some(former) = former
             && self.slots.get(former).is_some_and(Session::listens)
         {
             self.lose(now, former);
         }
         self.slots.bind(key, binding);
+        if let Some(former) = former {
+            self.displace(now, former);
+        }
         self.tell(key, |client_id| Notice::Moved { client_id, binding });
+    }
+
+    /// Has a sleeper that has lost its place looked at in its time, which may have stood still
+    /// with its link.
+    fn displace(&mut self, now: Instant, key: SessionKey) {
+        if let Some(session) = self.slots.get_mut(key)
+            && session.timer.is_none()
+        {
+            session.restart_supervision(now, &self.settings);
+        }
+        self.reschedule(key);
     }
 
     fn wake_session(&mut self, now: Instant, key: SessionKey) {

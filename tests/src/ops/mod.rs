@@ -41,8 +41,10 @@ pub fn try_seed(seed: u64, operations: usize) -> Result<Coverage, Box<Failure>> 
         let shortest = shrink(&operations[..=first.at.min(operations.len() - 1)], fails);
         // Shorter lists may break another promise; theirs is the one to tell.
         let broken = Rig::run(&setup, &shortest).err().unwrap_or(first);
+        let story = Rig::story(&setup, &shortest);
         Box::new(Failure {
             seed,
+            story,
             setup,
             operations: shortest,
             broken,
@@ -59,6 +61,8 @@ pub struct Failure {
     pub setup: Setup,
     /// The operations.
     pub operations: Vec<Operation>,
+    /// What the engine was given and said.
+    pub story: Vec<String>,
     /// The promise.
     pub broken: Broken,
 }
@@ -70,7 +74,7 @@ impl std::fmt::Display for Failure {
         for (index, operation) in self.operations.iter().enumerate() {
             writeln!(f, "{index:4} {operation}")?;
         }
-        for line in Rig::story(&self.setup, &self.operations) {
+        for line in &self.story {
             writeln!(f, "     {line}")?;
         }
         writeln!(f, "at {}: {}", self.broken.at, self.broken.why)

@@ -287,3 +287,29 @@ fn a_link_that_may_be_silent_under_new_settings_is_no_longer_dead() {
         "it has been silent for too long"
     );
 }
+
+#[test]
+fn d31_a_sleeper_that_loses_its_place_on_a_link_that_is_out_is_lost_in_its_time() {
+    let mut script = Script::new();
+    for (place, client_id) in [(NODE, "a"), (OTHER, "b")] {
+        script.connected(place, client_id, true);
+        script.says(place, &disconnect(Some(60)));
+        script.hears(place, &disconnect(None));
+    }
+    script
+        .engine
+        .handle_link(script.now, LinkId(0), LinkEvent::Down);
+    script.wait(Duration::from_secs(600));
+    assert_eq!(script.engine.sessions_len(), 2, "time stands still");
+    // What came in before the link went may come late.
+    script.says(NODE, &ping("b"));
+    script.engine.assert_consistent();
+    script.wait(Duration::from_secs(60));
+    assert_eq!(script.engine.sessions_len(), 2);
+    script.wait(Duration::from_secs(60));
+    assert_eq!(
+        script.engine.sessions_len(),
+        1,
+        "the link of b is still out"
+    );
+}

@@ -86,15 +86,18 @@ impl Engine {
         let Some(session) = self.slots.get(key) else {
             return;
         };
-        let Some(flight) = &session.in_flight else {
-            return;
-        };
-        let registers = flight.stage == Stage::Register || session.must_register_again();
-        let publishes = flight.stage != Stage::Release;
-        let obstacle = session.obstacle(&flight.letter, registers, &self.settings);
-        match obstacle.filter(|_| publishes) {
+        match session.obstacle_in_flight(&self.settings) {
             Some(reason) => self.abandon(key, reason),
             None => self.transmit_in_flight(now, key),
+        }
+    }
+
+    /// Drops what is in flight where it may no longer be.
+    pub(super) fn check_in_flight(&mut self, key: SessionKey) {
+        let session = self.slots.get(key);
+        let obstacle = session.and_then(|session| session.obstacle_in_flight(&self.settings));
+        if let Some(reason) = obstacle {
+            self.abandon(key, reason);
         }
     }
 
@@ -129,6 +132,16 @@ impl Session {
             Some((_, Standing::Suppressed)) => Naming::Unwanted,
             None => Naming::Unnamed,
         }
+    }
+
+    /// Returns why what is in flight cannot be sent to the node where it is now.
+    fn obstacle_in_flight(&self, settings: &Settings) -> Option<DropReason> {
+        let flight = self.in_flight.as_ref()?;
+        if flight.stage == Stage::Release {
+            return None;
+        }
+        let registers = flight.stage == Stage::Register || self.must_register_again();
+        self.obstacle(&flight.letter, registers, settings)
     }
 
     /// Returns why a letter cannot be sent to the node where it is now.

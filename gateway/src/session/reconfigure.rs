@@ -59,6 +59,8 @@ impl Engine {
                 done.sessions_kept += 1;
                 done.subscriptions_removed += self.check_subscriptions(key);
                 done.wills_removed += usize::from(self.check_will(key));
+                // The node's link, or the node itself, may take less than before (D-41).
+                self.check_in_flight(key);
                 self.pump(now, key);
             } else {
                 done.sessions_ended += 1;

@@ -48,6 +48,8 @@ pub struct Rig {
     coverage: Coverage,
     /// What the engine was given last, to tell it where that breaks something.
     last: Option<Input>,
+    /// What was given and said, where that is to be told.
+    story: Option<Vec<String>>,
 }
 
 /// The most that one input may lead to: everything that waits for every node, said twice.
@@ -78,6 +80,20 @@ impl Rig {
         Ok(rig.coverage)
     }
 
+    /// Plays the operations, and returns what the engine was given and what it said, up to the
+    /// end or to what broke.
+    #[must_use]
+    pub fn story(setup: &Setup, operations: &[Operation]) -> Vec<String> {
+        let mut rig = Self::new(setup);
+        rig.story = Some(Vec::new());
+        for (at, operation) in operations.iter().enumerate() {
+            if rig.guarded(at, |rig| rig.play(operation)).is_err() {
+                break;
+            }
+        }
+        rig.story.unwrap_or_default()
+    }
+
     fn new(setup: &Setup) -> Self {
         let now = Instant::from_millis(1_000_000);
         let rng = Rng::new(setup.rng_seed);
@@ -93,6 +109,7 @@ impl Rig {
             said: HashMap::new(),
             coverage: Coverage::default(),
             last: None,
+            story: None,
         }
     }
 
@@ -181,6 +198,12 @@ impl Rig {
         for (what, state) in self.judge.before(self.now, &input, &self.engine) {
             self.coverage.meet(what, state);
         }
+        if let Some(story) = &mut self.story {
+            story.push(match &input {
+                Input::Datagram(from, datagram) => told(self.now, ">", from, datagram),
+                other => format!("{} {other:?}", self.now),
+            });
+        }
         self.last = Some(input.clone());
         let is_timeout = matches!(input, Input::Timeout);
         match &input {
@@ -209,6 +232,14 @@ impl Rig {
             outputs += 1;
             if outputs > OUTPUTS_MAX {
                 return Err(format!("one input led to more than {OUTPUTS_MAX} outputs"));
+            }
+            if let Some(story) = &mut self.story {
+                story.push(match &output {
+                    Output::Transmit {
+                        binding, datagram, ..
+                    } => told(self.now, "<", binding, datagram),
+                    other => format!("{}   {other:?}", self.now),
+                });
             }
             self.judge.output(&output)?;
             match output {
@@ -428,4 +459,13 @@ impl Rig {
         }
         Ok(())
     }
+}
+
+/// Returns a line of the story.
+fn told(now: Instant, arrow: &str, place: &Binding, datagram: &[u8]) -> String {
+    let bare = match Message::parse(datagram) {
+        Ok(Message::Forward(forward)) => forward.inner,
+        _ => datagram,
+    };
+    format!("{now} {arrow} {place} {:?}", Message::parse(bare))
 }

@@ -50,6 +50,22 @@ fn d41_what_is_in_flight_is_dropped_where_it_does_not_fit_the_link_the_node_move
 }
 
 #[test]
+fn d41_what_is_in_flight_is_dropped_where_new_settings_leave_no_room_for_it() {
+    let mut script = Script::new();
+    script.connected(NODE, "a", true);
+    script.subscribed(NODE, "t", QoS::AtLeastOnce);
+    script.delivery(1, "t", "more than the link carries then", QoS::AtLeastOnce);
+    script.hears_publish("more than the link carries then", false);
+    let mut settings = Settings::default();
+    settings.links[0].mtu = 24;
+    let _ = script.engine.reconfigure(script.now, settings);
+    script.wait(T_RETRY.saturating_mul(2));
+    script.hears_nothing();
+    assert_eq!(script.drops(), [DropReason::TooLong]);
+    script.requests(&UpstreamRequest::Acknowledge(DeliveryId(1)));
+}
+
+#[test]
 fn a10_a_request_that_the_upstream_gives_back_leaves_an_earlier_one_alone() {
     let mut script = Script::new();
     script.connected(NODE, "a", true);

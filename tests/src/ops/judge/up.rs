@@ -183,7 +183,7 @@ impl Judge {
 
     /// No stray datagram reaches the upstream; at QoS −1 it may, once.
     fn check_stray_request(&self, request: &UpstreamRequest) -> Result<(), String> {
-        if !self.cause.is_datagram {
+        if !self.cause.is_datagram || self.cause.revives {
             return Ok(());
         }
         let minus_one = self.cause.bound.is_none()

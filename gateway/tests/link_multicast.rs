@@ -2,23 +2,28 @@
 //! never leaves this host.
 
 mod log_lines;
+mod radio;
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV6, UdpSocket};
 use std::os::fd::AsRawFd;
 use std::time::Duration;
 
-use gateway::config::{LinkConfig, LinkKind, MulticastConfig, NetInterface, UdpConfig};
+use gateway::config::{
+    Config, LinkConfig, LinkKind, MulticastConfig, NetInterface, SerialConfig, UdpConfig,
+};
+use gateway::driver::Gateway;
 use gateway::link::{self, DropReason, Inbound, LinkHandle};
-use gateway::session::{Binding, LinkId, Peer, Priority};
+use gateway::session::{Binding, Discovery, LinkId, Peer, Priority};
 use log_lines::Lines;
 use nix::ifaddrs::getifaddrs;
 use nix::net::if_::if_nametoindex;
 use nix::sys::socket::{
     ControlMessageOwned, MsgFlags, SockaddrStorage, recvmsg, setsockopt, sockopt,
 };
+use radio::Radio;
 use socket2::{Domain, InterfaceIndexOrAddress, SockRef, Socket, Type};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
 const ID: LinkId = LinkId(2);
@@ -442,6 +447,85 @@ async fn what_others_of_the_host_have_joined_is_not_heard() {
     let own = SocketAddr::from(([127, 0, 0, 1], port_of(&handle)));
     node.send_to(CONNECT, own).unwrap();
     assert_eq!(next(&mut inbound).await.1, CONNECT);
+}
+
+/// Starts a whole gateway with one link that advertises itself.
+async fn start(kind: LinkKind) -> Gateway {
+    let minute = shared::time::Duration::from_secs(60);
+    let mut config = Config {
+        links: vec![LinkConfig {
+            discovery: Some(Discovery {
+                advertise_every: Some(minute),
+                standby_misses: None,
+            }),
+            kind,
+            ..LinkConfig::default()
+        }],
+        ..Config::default()
+    };
+    config.broker.listen = "127.0.0.1:0".parse().unwrap();
+    Gateway::start(&config).await.unwrap()
+}
+
+/// Lets a gateway run while `test` looks at it from outside.
+async fn run(gateway: Gateway, test: impl FnOnce() + Send + 'static) {
+    let (stop, stopped) = oneshot::channel::<()>();
+    let running = tokio::spawn(gateway.run(async {
+        let _ = stopped.await;
+    }));
+    let tested = tokio::task::spawn_blocking(test).await;
+    stop.send(()).unwrap();
+    timeout(PATIENCE, running).await.unwrap().unwrap();
+    tested.unwrap();
+}
+
+/// A node hears the gateway, asks for it, and connects to who has answered.
+async fn a_gateway_is_found(network: Network) {
+    let listener = network.listener();
+    let gateway = start(LinkKind::Udp(network.config())).await;
+    let port = port_of(&gateway.links()[0]);
+    run(gateway, move || {
+        let (datagram, from) = receive(&listener);
+        assert_eq!((datagram.as_slice(), from.port()), (ADVERTISE, port));
+        let node = network.node();
+        node.send_to(SEARCHGW, network.group).unwrap();
+        let (datagram, from) = receive(&node);
+        assert_eq!((datagram.as_slice(), from.port()), (GWINFO, port));
+        // The node's question, and the answer for all others who were about to ask.
+        assert_eq!(receive(&listener).0, SEARCHGW);
+        assert_eq!(receive(&listener).0, GWINFO);
+        node.send_to(CONNECT, from).unwrap();
+        assert_eq!(receive(&node), (vec![3, 0x05, 0], from));
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn d09_a_gateway_is_found_and_connected_to_by_ipv4() {
+    a_gateway_is_found(Network::v4(10)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn d09_a_gateway_is_found_and_connected_to_by_ipv6() {
+    a_gateway_is_found(Network::v6(10)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn d09_a_gateway_is_found_on_a_line() {
+    let (mut radio, path) = Radio::new();
+    let gateway = start(LinkKind::Serial(SerialConfig::new(&path))).await;
+    while !gateway.links()[0].is_up() {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    run(gateway, move || {
+        assert_eq!(radio.receive(1), [ADVERTISE]);
+        radio.send(SEARCHGW);
+        assert_eq!(radio.receive(1), [GWINFO]);
+        // The answer for the asker is the one for all: it is not sent twice.
+        radio.send(CONNECT);
+        assert_eq!(radio.receive(1), [[3, 0x05, 0]]);
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -132,6 +132,7 @@ fn assert_deep(sum: &Coverage) {
         "link",
         "timeout",
         "shutdown",
+        "settings",
         "malformed",
     ];
     let missing: Vec<_> = met

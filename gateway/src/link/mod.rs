@@ -11,6 +11,7 @@ mod drops;
 mod error;
 mod interface;
 mod kernel;
+mod outlet;
 mod paced;
 mod pacing;
 mod pool;
@@ -31,11 +32,10 @@ pub use stats::{DropReason, LinkCounters};
 use crate::config::{LinkConfig, LinkKind};
 use crate::session::{Binding, LinkEvent, LinkId, Peer, Priority};
 use drops::Drops;
+use outlet::{Outlet, Sender};
 use paced::{Gate, Paced};
 use pacing::Target;
-use serial::SerialSender;
 use stats::LinkStats;
-use udp::UdpSender;
 
 /// Datagrams that a link has read at once, each with the binding it came from; the node id
 /// in the binding is always missing.
@@ -234,69 +234,6 @@ impl LinkHandle {
         match &self.outlet {
             Outlet::Direct(sender) => look(sender),
             Outlet::Paced(paced) => look(&paced.sender()),
-        }
-    }
-}
-
-/// How datagrams get to the sender: at once or by the pacer.
-#[derive(Debug)]
-enum Outlet {
-    Direct(Sender),
-    Paced(Paced),
-}
-
-#[derive(Debug)]
-enum Sender {
-    Udp(UdpSender),
-    Serial(SerialSender),
-}
-
-impl Sender {
-    fn send(&mut self, peer: Peer, datagram: &[u8]) {
-        match self {
-            Self::Udp(udp) => udp.send(peer, datagram),
-            Self::Serial(serial) => serial.send(peer, datagram),
-        }
-    }
-
-    fn broadcast(&mut self, radius: u8, datagram: &[u8]) {
-        match self {
-            Self::Udp(udp) => udp.broadcast(radius, datagram),
-            Self::Serial(serial) => serial.send(Peer::Line, datagram),
-        }
-    }
-
-    /// Returns whether a datagram may be queued that will be sent later.
-    fn check(&self, to: Target, octets: usize) -> Result<(), DropReason> {
-        match (self, to) {
-            (Self::Udp(udp), Target::Node(to)) => udp.check(to.peer, octets).map(|_| ()),
-            (Self::Udp(udp), Target::Everyone(_)) => udp.check_len(octets),
-            (Self::Serial(serial), Target::Node(to)) => serial.check(to.peer, octets).map(|_| ()),
-            (Self::Serial(serial), Target::Everyone(_)) => {
-                serial.check(Peer::Line, octets).map(|_| ())
-            }
-        }
-    }
-
-    fn flusher(&self) -> Flusher {
-        match self {
-            Self::Udp(udp) => Flusher::Udp(udp.port()),
-            Self::Serial(serial) => Flusher::Serial(serial.line()),
-        }
-    }
-}
-
-/// Waits for a sender without holding it.
-enum Flusher {
-    Udp(Arc<udp::Port>),
-    Serial(Arc<serial::Line>),
-}
-
-impl Flusher {
-    async fn flush(&self) {
-        match self {
-            Self::Udp(port) => port.flush().await,
-            Self::Serial(line) => line.flush().await,
         }
     }
 }

@@ -5,9 +5,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::Sender;
 use super::clock::Clock;
 use super::drops::Drops;
+use super::outlet::Sender;
 use super::pacing::{Pacer, Target, Waiting};
 use super::stats::DropReason;
 use crate::config::PacingConfig;

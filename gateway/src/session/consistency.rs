@@ -133,7 +133,11 @@ impl Engine {
             // Where its link carries nothing its time stands still.
             if self.links.reach(session.binding) {
                 let soon = session.timer.is_some_and(|at| at <= deadline);
-                assert!(soon, "{client_id} is looked at too late");
+                assert!(
+                    soon,
+                    "{client_id} is looked at too late: {:?} for {deadline}, {:?} until {}",
+                    session.timer, session.state, session.deadline
+                );
             }
         }
         for (binding, handshake) in &self.handshakes {
@@ -236,18 +240,16 @@ impl Engine {
                 uplink.id
             );
         }
-        let mailbox = &session.mailbox;
-        let bytes = mailbox.iter().map(Letter::len).sum::<usize>();
-        assert_eq!(mailbox.bytes(), bytes, "the mailbox of {client_id}");
+        session.mailbox.assert_consistent();
         if let Some(flight) = &session.in_flight {
-            let named = flight.letter.qos == QoS::AtMostOnce || flight.letter.msg_id.is_some();
+            // Its id is chosen when it is sent.
+            let published = flight.stage != Stage::Register && flight.retry_at.is_some();
             assert!(
-                named,
+                !published || flight.letter.msg_id.is_some(),
                 "{client_id} has a publication without message id in flight"
             );
-            let registers = flight.stage == Stage::Register;
             assert!(
-                registers || flight.letter.qos != QoS::AtMostOnce,
+                !published || flight.letter.qos != QoS::AtMostOnce,
                 "{client_id} is waited for at QoS 0"
             );
         }

@@ -11,7 +11,7 @@ use shared::wire::{Advertise, GwInfo, Message, SearchGw};
 use super::engine::Engine;
 use super::output::{DropReason, Notice};
 use super::policy::Priority;
-use super::port::{Binding, LinkId};
+use super::port::{Binding, LinkId, Peer};
 use super::settings::Discovery;
 
 /// The longest random wait before an ADVERTISE that is not part of a sequence: gateways that
@@ -207,7 +207,9 @@ impl Engine {
             forward_radius(search.radius),
             &info,
         );
-        if self.searches_all.allow(now, binding.link) {
+        // Who is heard on a line by no name of its own was answered so that all have heard it.
+        let all_have_heard = binding.peer == Peer::Line && binding.node_id.is_none();
+        if !all_have_heard && self.searches_all.allow(now, binding.link) {
             self.out.broadcast(binding.link, search.radius, &info);
         }
     }

@@ -85,7 +85,8 @@ impl Engine {
         self.refuse_letters(key, refused);
     }
 
-    /// Sends what can be sent to a node: the next letter, or the end of its wake.
+    /// Sends what can be sent to a node: the next letter, or the end of its wake. The mail of a
+    /// node that does not listen expires as well.
     pub(super) fn pump(&mut self, now: Instant, key: SessionKey) {
         self.expire_letters(now, key);
         while let Some(session) = self.slots.get_mut(key) {
@@ -137,7 +138,7 @@ impl Engine {
     }
 
     /// Drops the letters that have waited for too long.
-    pub(super) fn expire_letters(&mut self, now: Instant, key: SessionKey) {
+    fn expire_letters(&mut self, now: Instant, key: SessionKey) {
         if let Some(session) = self.slots.get_mut(key) {
             let expired = session.mailbox.expire(now);
             self.refuse_letters(key, expired);

@@ -170,6 +170,10 @@ impl Engine {
     /// Handles the deadlines that have passed.
     pub fn handle_timeout(&mut self, now: Instant) {
         self.note_lateness(now);
+        self.meet_deadlines(now);
+    }
+
+    pub(super) fn meet_deadlines(&mut self, now: Instant) {
         while let Some(owner) = self.timers.pop_due(now) {
             match owner {
                 TimerOwner::Session(key) => self.session_timeout(now, key),

@@ -89,16 +89,20 @@ impl Engine {
         let Some(flight) = &session.in_flight else {
             return;
         };
-        let registers = flight.stage == Stage::Register || session.must_register_again();
-        let obstacle = if flight.stage == Stage::Release {
-            None
-        } else {
-            let expired = flight.letter.expired(now);
-            expired.or_else(|| session.obstacle(&flight.letter, registers, &self.settings))
-        };
-        match obstacle {
+        let is_released = flight.stage == Stage::Release;
+        let expired = flight.letter.expired(now).filter(|_| !is_released);
+        match expired.or_else(|| session.obstacle_in_flight(&self.settings)) {
             Some(reason) => self.abandon(key, reason),
             None => self.transmit_in_flight(now, key),
+        }
+    }
+
+    /// Drops what is in flight where it may no longer be.
+    pub(super) fn check_in_flight(&mut self, key: SessionKey) {
+        let session = self.slots.get(key);
+        let obstacle = session.and_then(|session| session.obstacle_in_flight(&self.settings));
+        if let Some(reason) = obstacle {
+            self.abandon(key, reason);
         }
     }
 
@@ -133,6 +137,16 @@ impl Session {
             Some((_, Standing::Suppressed)) => Naming::Unwanted,
             None => Naming::Unnamed,
         }
+    }
+
+    /// Returns why what is in flight cannot be sent to the node where it is now.
+    fn obstacle_in_flight(&self, settings: &Settings) -> Option<DropReason> {
+        let flight = self.in_flight.as_ref()?;
+        if flight.stage == Stage::Release {
+            return None;
+        }
+        let registers = flight.stage == Stage::Register || self.must_register_again();
+        self.obstacle(&flight.letter, registers, settings)
     }
 
     /// Returns why a letter cannot be sent to the node where it is now.

@@ -113,8 +113,24 @@ impl Engine {
         let count = self.settings.links.len();
         self.links.0.resize_with(count, || LinkState::new(now));
         for link in self.links.ids() {
+            self.doubt_silence(now, link);
             self.advertise_soon(now, link);
             self.arm_link(link);
+        }
+    }
+
+    /// Takes a link that counts as dead for alive where its silence says nothing any more.
+    fn doubt_silence(&mut self, now: Instant, link: LinkId) {
+        let dead_after = self.settings.link(link).dead_after;
+        let Some(state) = self.links.get_mut(link) else {
+            return;
+        };
+        let is_dead = dead_after.is_some_and(|span| state.heard_at + span <= now);
+        if state.silent && !is_dead {
+            state.silent = false;
+            if state.carries() {
+                self.resume_link(now, link);
+            }
         }
     }
 

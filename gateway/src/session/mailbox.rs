@@ -61,6 +61,36 @@ impl Mailbox {
         self.letters.values().map(|letter| &**letter)
     }
 
+    /// Checks that what is kept beside the letters says the same as they do.
+    pub(super) fn assert_consistent(&self) {
+        let mut topics: BTreeMap<&Arc<str>, (usize, Option<Rank>)> = BTreeMap::new();
+        let (mut bytes, mut qos0_bytes, mut qos0) = (0, 0, 0);
+        for (rank, letter) in &self.letters {
+            bytes += letter.len();
+            let topic = topics.entry(&letter.publication.topic).or_default();
+            topic.0 += 1;
+            if letter.is_qos0() {
+                (qos0, qos0_bytes) = (qos0 + 1, qos0_bytes + letter.len());
+                topic.1 = topic.1.max(Some(*rank));
+                assert!(
+                    self.qos0.contains(&(letter.priority, letter.turn)),
+                    "{letter:?}"
+                );
+            }
+            let seen_to = self.expiry.is_some_and(|at| at <= letter.until());
+            assert!(seen_to, "{letter:?} expires unseen");
+        }
+        assert_eq!((self.bytes, self.qos0_bytes), (bytes, qos0_bytes));
+        assert_eq!(self.qos0.len(), qos0);
+        assert_eq!(self.topics.len(), topics.len());
+        for (topic, waiting) in &self.topics {
+            let (letters, newest) = topics[topic];
+            assert_eq!(waiting.letters, letters, "{topic}");
+            let is_newest = waiting.qos0.is_none() || waiting.qos0 == newest;
+            assert!(is_newest, "{topic} has a newer letter");
+        }
+    }
+
     pub(super) fn has_topic(&self, topic: &str) -> bool {
         self.topics.contains_key(topic)
     }

@@ -45,6 +45,7 @@ impl Engine {
     /// - A subscription by a pre-defined id that means another topic now stays on the topic that
     ///   the node subscribed to, until the node subscribes again.
     pub fn reconfigure(&mut self, now: Instant, settings: Settings) -> Reconfigured {
+        self.handle_timeout(now);
         self.settings = settings;
         // The senders at QoS -1 are told apart by the position of their rule.
         self.anonymous = Buckets::default();
@@ -58,12 +59,16 @@ impl Engine {
                 done.sessions_kept += 1;
                 done.subscriptions_removed += self.check_subscriptions(key);
                 done.wills_removed += usize::from(self.check_will(key));
+                // The node's link, or the node itself, may take less than before (D-41).
+                self.check_in_flight(key);
                 self.pump(now, key);
             } else {
                 done.sessions_ended += 1;
             }
             self.reschedule(key);
         }
+        // What is due by the new settings alone is no sign that the engine is late.
+        self.meet_deadlines(now);
         done
     }
 

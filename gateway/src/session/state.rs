@@ -426,6 +426,8 @@ fn next_msg_id(id: MsgId) -> MsgId {
 
 #[cfg(test)]
 mod tests {
+    use super::super::letter::Lifetime;
+    use super::super::policy::Priority;
     use super::*;
 
     #[test]
@@ -438,6 +440,40 @@ mod tests {
         assert_eq!(seen.first(), Some(&MsgId(1)));
         assert_eq!(seen.last(), Some(&MSG_ID_MAX));
         assert_eq!(seen.len(), 0x7FFF);
+    }
+
+    #[test]
+    fn d46_message_ids_in_use_are_skipped() {
+        let publication = Publication {
+            topic: "t".into(),
+            payload: Bytes::new(),
+            qos: QoS::AtLeastOnce,
+            retain: false,
+        };
+        let lifetime = Lifetime::new(Instant::ZERO, Duration::from_secs(1), None);
+        let mut letter = Letter::new(
+            publication,
+            QoS::AtLeastOnce,
+            None,
+            Priority::Normal,
+            lifetime,
+        );
+        letter.msg_id = Some(MsgId(7));
+        letter.refused_id = Some(MsgId(8));
+        let mut session = Session::new("a".into(), Instant::ZERO, MsgId(1));
+        session.in_flight = Some(InFlight {
+            letter,
+            topic: TopicRef::Normal(TopicId(1025)),
+            stage: Stage::Register,
+            register_id: MsgId(9),
+            tries: 0,
+            retry_at: None,
+            extended: false,
+        });
+        for _ in 0..0x8000 {
+            let id = session.next_msg_id();
+            assert!(!(7..=9).contains(&id.0), "{id:?}");
+        }
     }
 
     #[test]

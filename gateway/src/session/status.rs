@@ -215,6 +215,7 @@ impl Engine {
         };
         let id = self.out.publish(publication, None);
         watch.saying = Some(id);
+        watch.saying_at = now;
         watch.said = false;
         self.watches.saying.insert(id, key);
     }
@@ -254,8 +255,7 @@ impl Engine {
             return false;
         };
         if let Some(watch) = self.current_saying(key, id) {
-            let at = watch.deadline + watch.every.max(AGAIN_MIN);
-            watch.deadline = at;
+            let at = watch.saying_at + watch.every.max(AGAIN_MIN);
             self.say_again_at(key, at);
         }
         true

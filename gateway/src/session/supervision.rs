@@ -42,6 +42,8 @@ impl Engine {
         if session.state != State::Gone {
             session.restart_supervision(now, &self.settings);
         }
+        // Its time may have been longer before: the rules may have changed.
+        self.reschedule(key);
         self.watch_heard(now, key);
     }
 
@@ -66,6 +68,8 @@ impl Engine {
                 && session.state != State::Gone
             {
                 session.restart_supervision(now, &self.settings);
+                // Its time may be shorter than it was: the rules may have changed.
+                self.reschedule(key);
             }
         }
     }
@@ -85,8 +89,6 @@ impl Engine {
             session.end_pauses(now);
             self.expire_pending(now, key);
             self.repeat(now, key);
-            // The mail of those who do not listen expires as well.
-            self.expire_letters(now, key);
             self.pump(now, key);
         }
         self.reschedule(key);

@@ -37,6 +37,8 @@ pub(super) struct Watch {
     pub(super) status: Option<Status>,
     /// The last publication, until the broker has answered for it.
     pub(super) saying: Option<PublicationId>,
+    /// When that was.
+    pub(super) saying_at: Instant,
     /// Whether the broker has taken the status, or will never do so.
     pub(super) said: bool,
     pub(super) timer: Option<Instant>,
@@ -90,6 +92,7 @@ impl Watch {
             deadline: now,
             status: None,
             saying: None,
+            saying_at: now,
             said: false,
             timer: None,
         }

@@ -149,6 +149,7 @@ impl Engine {
         }
         handshake.tries = 0;
         handshake.retry_at = now + self.settings.link(binding.link).t_retry;
+        self.arm_handshake(binding);
         self.request_will(&binding);
     }
 

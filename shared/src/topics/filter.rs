@@ -112,8 +112,13 @@ pub fn covers(allowed: &str, asked: &str) -> bool {
     if asked.starts_with('$') && allowed.starts_with(['+', '#']) {
         return false;
     }
-    // A name has one level at least, so at the front `#` asks for no more than `+/#`.
-    let asked = if asked == "#" { "+/#" } else { asked };
+    // A name has one octet at least, so at the front `#` asks for no more than `+/#`, and of
+    // `/#` the parent level is no name.
+    let asked = match asked {
+        "#" => "+/#",
+        "/#" => "/+/#",
+        _ => asked,
+    };
     let (mut allowed, mut asked) = (allowed.split('/'), asked.split('/'));
     loop {
         match (allowed.next(), asked.next()) {

@@ -74,7 +74,11 @@ impl Author {
             90..96 => self.wait(),
             96..98 => self.fall_silent(),
             98 => self.pause(),
-            _ if maybe(&mut self.rng, 20) => self.list.push(Operation::Shutdown),
+            _ if maybe(&mut self.rng, 15) => self.list.push(Operation::Shutdown),
+            _ if maybe(&mut self.rng, 40) => {
+                let seed = self.rng.next_u64();
+                self.list.push(Operation::Reconfigure(seed));
+            }
             _ => self.move_house(),
         }
     }

@@ -25,6 +25,7 @@ pub(super) enum Input {
     Datagram(Binding, Bytes),
     Upstream(UpstreamEvent),
     Link(LinkId, LinkEvent),
+    Settings(Box<Settings>),
     Timeout,
     Shutdown,
 }
@@ -33,6 +34,7 @@ pub(super) enum Input {
 #[derive(Debug)]
 pub(super) struct Judge {
     settings: Settings,
+    limits: Limits,
     now: Instant,
     cause: Cause,
     /// Where something was heard that may be answered.
@@ -69,6 +71,7 @@ struct Cause {
     datagrams: u32,
     requests: u32,
     is_datagram: bool,
+    is_configuration: bool,
     /// Whether a link that counted as dead is heard by this: everyone on it goes on.
     revives: bool,
 }
@@ -86,6 +89,20 @@ struct Said {
     qos: QoS,
     topic: TopicRef,
     payload: Vec<u8>,
+}
+
+/// How much may be kept. A limit that is lowered makes nobody lose what is there already.
+#[derive(Clone, Copy, Debug)]
+struct Limits {
+    sessions: usize,
+    letters: usize,
+    bytes: usize,
+    topics: usize,
+    granted: usize,
+    uplinks: usize,
+    unanswered: usize,
+    /// Whether repetitions at QoS 1 may be known.
+    dedup_qos1: bool,
 }
 
 /// What is known of a node from outside.
@@ -116,6 +133,7 @@ impl Judge {
     pub(super) fn new(settings: &Settings) -> Self {
         Self {
             settings: settings.clone(),
+            limits: Limits::of(settings),
             now: Instant::ZERO,
             cause: Cause::default(),
             spoken: BTreeSet::new(),
@@ -161,6 +179,12 @@ impl Judge {
                 self.told(event);
                 vec![(names::event(event), "any")]
             }
+            Input::Settings(settings) => {
+                self.cause.is_configuration = true;
+                self.limits.widen(settings);
+                self.settings = Settings::clone(settings);
+                vec![("settings", "any")]
+            }
             Input::Shutdown => vec![("shutdown", "any")],
             Input::Link(..) => vec![("link", "any")],
             Input::Timeout => vec![("timeout", "any")],
@@ -205,10 +229,10 @@ impl Judge {
             self.nodes.remove(&client_id);
             self.wipe(&client_id);
         }
-        if sights.len() > self.settings.sessions_max {
+        if sights.len() > self.limits.sessions {
             return Err(format!("{} sessions", sights.len()));
         }
-        if engine.deliveries_held() > self.settings.unanswered_max {
+        if engine.deliveries_held() > self.limits.unanswered {
             return Err(format!("{} deliveries held", engine.deliveries_held()));
         }
         let owners = sights.len() + engine.handshake_places().len();
@@ -371,23 +395,19 @@ impl Judge {
     }
 
     fn check_bounds(&self, sight: &Sight) -> Result<(), String> {
-        let limits = &self.settings.mailbox;
+        let limits = &self.limits;
         let bounds = [
             // What is in flight, or was and came back, is beside the mailbox.
-            ("letters", sight.letters, limits.messages_max + 1),
+            ("letters", sight.letters, limits.letters + 1),
             (
                 "bytes",
                 sight.bytes,
-                limits.bytes_max.saturating_add(LETTER_LEN_MAX),
+                limits.bytes.saturating_add(LETTER_LEN_MAX),
             ),
-            ("topics", sight.topics, self.settings.topics_max),
-            (
-                "granted",
-                sight.granted.len(),
-                self.settings.subscriptions_max,
-            ),
+            ("topics", sight.topics, limits.topics),
+            ("granted", sight.granted.len(), limits.granted),
             ("asked", sight.asked, PENDING_MAX),
-            ("uplinks", sight.uplinks, self.settings.publish_window),
+            ("uplinks", sight.uplinks, limits.uplinks),
         ];
         for (what, count, max) in bounds {
             if count > max {
@@ -405,6 +425,35 @@ impl Judge {
             )),
             _ => Ok(()),
         }
+    }
+}
+
+impl Limits {
+    const fn of(settings: &Settings) -> Self {
+        Self {
+            sessions: settings.sessions_max,
+            letters: settings.mailbox.messages_max,
+            bytes: settings.mailbox.bytes_max,
+            topics: settings.topics_max,
+            granted: settings.subscriptions_max,
+            uplinks: settings.publish_window,
+            unanswered: settings.unanswered_max,
+            dedup_qos1: settings.dedup_qos1,
+        }
+    }
+
+    fn widen(&mut self, settings: &Settings) {
+        let other = Self::of(settings);
+        *self = Self {
+            sessions: self.sessions.max(other.sessions),
+            letters: self.letters.max(other.letters),
+            bytes: self.bytes.max(other.bytes),
+            topics: self.topics.max(other.topics),
+            granted: self.granted.max(other.granted),
+            uplinks: self.uplinks.max(other.uplinks),
+            unanswered: self.unanswered.max(other.unanswered),
+            dedup_qos1: self.dedup_qos1 || other.dedup_qos1,
+        };
     }
 }
 

@@ -70,6 +70,9 @@ impl std::fmt::Display for Failure {
         for (index, operation) in self.operations.iter().enumerate() {
             writeln!(f, "{index:4} {operation}")?;
         }
+        for line in Rig::story(&self.setup, &self.operations) {
+            writeln!(f, "     {line}")?;
+        }
         writeln!(f, "at {}: {}", self.broken.at, self.broken.why)
     }
 }

@@ -54,6 +54,8 @@ pub enum Operation {
     },
     /// Time passes.
     Wait(Wait),
+    /// The configuration is read anew, and is that of this seed.
+    Reconfigure(u64),
     /// The gateway is told to end; it may be used on.
     Shutdown,
 }
@@ -166,6 +168,7 @@ impl fmt::Display for Operation {
             Self::Full(requests) => write!(f, "upstream full for {requests}"),
             Self::Link { link, what } => write!(f, "link{link} {what:?}"),
             Self::Wait(wait) => write!(f, "wait {wait:?}"),
+            Self::Reconfigure(seed) => write!(f, "reconfigure {seed}"),
             Self::Shutdown => write!(f, "shutdown"),
         }
     }

@@ -46,6 +46,10 @@ pub struct Rig {
     told: HashMap<Binding, VecDeque<Bytes>>,
     said: HashMap<Place, VecDeque<Vec<u8>>>,
     coverage: Coverage,
+    /// What the engine was given last, to tell it where that breaks something.
+    last: Option<Input>,
+    /// What was given and said, where that is to be told.
+    story: Option<Vec<String>>,
 }
 
 /// The most that one input may lead to: everything that waits for every node, said twice.
@@ -76,6 +80,20 @@ impl Rig {
         Ok(rig.coverage)
     }
 
+    /// Plays the operations, and returns what the engine was given and what it said, up to the
+    /// end or to what broke.
+    #[must_use]
+    pub fn story(setup: &Setup, operations: &[Operation]) -> Vec<String> {
+        let mut rig = Self::new(setup);
+        rig.story = Some(Vec::new());
+        for (at, operation) in operations.iter().enumerate() {
+            if rig.guarded(at, |rig| rig.play(operation)).is_err() {
+                break;
+            }
+        }
+        rig.story.unwrap_or_default()
+    }
+
     fn new(setup: &Setup) -> Self {
         let now = Instant::from_millis(1_000_000);
         let rng = Rng::new(setup.rng_seed);
@@ -90,6 +108,8 @@ impl Rig {
             told: HashMap::new(),
             said: HashMap::new(),
             coverage: Coverage::default(),
+            last: None,
+            story: None,
         }
     }
 
@@ -108,6 +128,8 @@ impl Rig {
                 format!("panic: {}", text.unwrap_or("?"))
             }
         };
+        let (now, last) = (self.now, &self.last);
+        let why = format!("{why}\n  at {now}, after {last:?}");
         Err(Broken { at, why })
     }
 
@@ -149,6 +171,10 @@ impl Rig {
                 self.input(Input::Link(LinkId(*link), event))
             }
             Operation::Wait(wait) => self.wait(*wait),
+            Operation::Reconfigure(seed) => {
+                let setup = Setup::new(*seed);
+                self.input(Input::Settings(Box::new(setup.settings)))
+            }
             Operation::Shutdown => self.input(Input::Shutdown),
         }
     }
@@ -172,6 +198,13 @@ impl Rig {
         for (what, state) in self.judge.before(self.now, &input, &self.engine) {
             self.coverage.meet(what, state);
         }
+        if let Some(story) = &mut self.story {
+            story.push(match &input {
+                Input::Datagram(from, datagram) => told(self.now, ">", from, datagram),
+                other => format!("{} {other:?}", self.now),
+            });
+        }
+        self.last = Some(input.clone());
         let is_timeout = matches!(input, Input::Timeout);
         match &input {
             Input::Datagram(from, datagram) => {
@@ -180,6 +213,9 @@ impl Rig {
             Input::Upstream(event) => self.engine.handle_upstream(self.now, event.clone()),
             Input::Link(link, event) => self.engine.handle_link(self.now, *link, *event),
             Input::Timeout => self.engine.handle_timeout(self.now),
+            Input::Settings(settings) => {
+                let _ = self.engine.reconfigure(self.now, (**settings).clone());
+            }
             Input::Shutdown => self.engine.shutdown(),
         }
         self.drain()?;
@@ -196,6 +232,14 @@ impl Rig {
             outputs += 1;
             if outputs > OUTPUTS_MAX {
                 return Err(format!("one input led to more than {OUTPUTS_MAX} outputs"));
+            }
+            if let Some(story) = &mut self.story {
+                story.push(match &output {
+                    Output::Transmit {
+                        binding, datagram, ..
+                    } => told(self.now, "<", binding, datagram),
+                    other => format!("{}   {other:?}", self.now),
+                });
             }
             self.judge.output(&output)?;
             match output {
@@ -415,4 +459,13 @@ impl Rig {
         }
         Ok(())
     }
+}
+
+/// Returns a line of the story.
+fn told(now: Instant, arrow: &str, place: &Binding, datagram: &[u8]) -> String {
+    let bare = match Message::parse(datagram) {
+        Ok(Message::Forward(forward)) => forward.inner,
+        _ => datagram,
+    };
+    format!("{now} {arrow} {place} {:?}", Message::parse(bare))
 }

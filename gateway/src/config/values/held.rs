@@ -18,15 +18,14 @@ pub(super) struct Note {
 }
 
 impl Held {
-    /// Notes the value of a key; a later value of the same key takes its place.
+    /// Notes the value of a key; the first one stays.
     pub(in crate::config) fn note(&mut self, path: String, value: Value, is_written: bool) {
         let order = self.notes.len();
-        let note = self.notes.entry(path).or_insert_with(|| Note {
+        self.notes.entry(path).or_insert(Note {
             order,
-            value: value.clone(),
+            value,
             is_written,
         });
-        note.value = value;
     }
 
     /// Takes over what another document holds, as values that are not written.

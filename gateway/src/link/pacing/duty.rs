@@ -3,7 +3,7 @@
 use crate::config::{DUTY_CYCLE_FREE, HOUR_US, PacingConfig};
 
 /// A duty cycle over the sliding hour (EN 300 220-1 V3.1.1, clause 5.4): a budget of time on
-/// the air that some frames may use up at once, and that is refilled while the link is silent.
+/// the air that some frames may use up at once, and that is refilled steadily.
 ///
 /// The budget and what is refilled within an hour make the hour's share together, so no hour
 /// has more than that, wherever it begins. LoRaWAN's pause after each frame is the same with a
@@ -12,7 +12,7 @@ use crate::config::{DUTY_CYCLE_FREE, HOUR_US, PacingConfig};
 #[derive(Debug)]
 pub(super) struct DutyCycle {
     budget_us: u64,
-    /// What is refilled in a second of silence, in microseconds.
+    /// What is refilled in a second, in microseconds.
     refill_ppm: u64,
     /// What was used and not yet refilled at `since_us`, in millionths of a microsecond.
     used: u64,
@@ -45,12 +45,12 @@ impl DutyCycle {
         self.since_us + missing.div_ceil(self.refill_ppm)
     }
 
-    /// Takes the time of a frame that starts now. Nothing is refilled while it is on the air.
+    /// Takes the whole time of a frame that starts now.
     pub(super) fn spend(&mut self, now_us: u64, airtime_us: u64) {
-        let silent = now_us.saturating_sub(self.since_us);
-        let refilled = silent.saturating_mul(self.refill_ppm);
+        let span = now_us.saturating_sub(self.since_us);
+        let refilled = span.saturating_mul(self.refill_ppm);
         self.used = self.used.saturating_sub(refilled) + airtime_us * PPM;
-        self.since_us = self.since_us.max(now_us) + airtime_us;
+        self.since_us = now_us;
     }
 }
 

@@ -251,7 +251,8 @@ fn a_full_queue_drops_the_least_important_and_of_those_the_newest() {
     let mut evicted = Vec::new();
     let mut push = |number, priority, len| {
         let octets = datagram(number, len);
-        pacer.push(node(1), priority, &octets, |_, waiting| {
+        let to = node(u8::try_from(number).unwrap());
+        pacer.push(to, priority, &octets, |_, waiting| {
             evicted.push(u16::from_be_bytes([
                 waiting.datagram[0],
                 waiting.datagram[1],
@@ -272,7 +273,7 @@ fn a_full_queue_drops_the_least_important_and_of_those_the_newest() {
     assert_eq!(evicted, [4, 2, 1, 6]);
     let mut left = Vec::new();
     pacer.clear(|_, waiting| left.push(waiting.datagram[1]));
-    assert_eq!(left, [3, 8]);
+    assert_eq!(left, [8, 3]);
     assert!(pacer.is_empty() && pacer.queue.flows.is_empty());
 }
 
@@ -308,7 +309,7 @@ fn busy_until_knows_the_duty_cycle() {
     let told = bench.pacer.busy_until(at(0)).unwrap().as_millis();
     let last = bench.run().last().unwrap().0 + config.airtime_us(10) / 1000;
     assert!(last > 3_600_000, "{last}");
-    // It does not know that the budget is refilled a little while frames wait for each other.
+    // It does not know how large the last one is.
     assert!((last..last + 60_000).contains(&told), "{told} {last}");
 }
 
@@ -469,6 +470,64 @@ fn no_traffic_exceeds_rate_guard_or_duty_cycle_and_every_binding_keeps_its_order
             std::panic::resume_unwind(panic);
         }
     }
+}
+
+/// Keeps a regulated link busy for hours; returns its share of the first one and of all, in
+/// thousandths.
+fn saturate(config: PacingConfig, max_message: usize) -> (u64, u64) {
+    let mut pacer = Pacer::new(config, max_message);
+    let mut sent = Vec::new();
+    // After a silence, when the whole budget is there.
+    let (mut now, end) = (HOUR_US / 1000, HOUR_US / 1000 * 3);
+    let begin = now;
+    while now < end {
+        for number in 0..3 {
+            let octets = datagram(number, max_message);
+            let _ = pacer.push(node(1), Priority::Normal, &octets, nothing_evicted);
+        }
+        while pacer.poll_transmit(at(now)).is_some() {
+            sent.push(Sent {
+                at_us: now * 1000,
+                octets: 0,
+                airtime_us: config.airtime_us(max_message),
+            });
+        }
+        now = pacer.poll_timeout().unwrap().as_millis();
+    }
+    check_duty(&config, max_message, &sent);
+    let within = |from: &Sent| -> u64 {
+        let frames = sent.iter().filter(|frame| frame.at_us >= from.at_us);
+        let frames = frames.take_while(|frame| frame.at_us < from.at_us + HOUR_US);
+        frames.map(|frame| frame.airtime_us).sum()
+    };
+    let most = within(&sent[0]);
+    let all: u64 = sent.iter().map(|frame| frame.airtime_us).sum();
+    let hours = (end - begin) / (HOUR_US / 1000);
+    (most * 1000 / HOUR_US, all / hours * 1000 / HOUR_US)
+}
+
+#[test]
+fn a_radio_that_never_rests_uses_its_share_of_each_hour_and_no_more() {
+    for preset in LinkPreset::ALL {
+        let Some(config) = preset.pacing.filter(|it| it.lora.is_some()) else {
+            continue;
+        };
+        let (most, mean) = saturate(config, preset.max_message);
+        // Whole frames only: of 36 s, twelve frames at spreading factor 12.
+        assert!((9..=10).contains(&most), "{} {most}", preset.name);
+        assert!((7..=10).contains(&mean), "{} {mean}", preset.name);
+    }
+    // With a large burst, most goes at once and little steadily.
+    let config = LinkPreset::by_name("lora-sf7").unwrap().pacing.unwrap();
+    let config = PacingConfig {
+        duty_cycle_permille: 500,
+        duty_burst: Duration::from_secs(1200),
+        queue_bytes_max: 10_000,
+        ..config
+    };
+    let (most, mean) = saturate(config, 222);
+    assert!((490..=500).contains(&most), "{most}");
+    assert!((200..400).contains(&mean), "{mean}");
 }
 
 #[test]

@@ -21,7 +21,7 @@ use super::super::interface::{Interface, own_addresses};
 use super::super::kernel::KernelDrops;
 use super::super::stats::DropReason;
 use super::super::{Inbound, Link};
-use super::{Port, header_octets};
+use super::port::{Port, header_octets};
 use crate::config::MulticastConfig;
 use crate::session::Peer;
 

@@ -15,7 +15,7 @@ use super::super::kernel::KernelDrops;
 use super::super::pool::Pool;
 use super::super::stats::DropReason;
 use super::super::{Batch, Inbound, Link};
-use super::{Port, header_octets};
+use super::port::{Port, header_octets};
 use crate::session::{LinkEvent, Peer};
 
 /// The task that reads the socket.

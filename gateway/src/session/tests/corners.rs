@@ -50,6 +50,22 @@ fn d41_what_is_in_flight_is_dropped_where_it_does_not_fit_the_link_the_node_move
 }
 
 #[test]
+fn d41_what_is_in_flight_is_dropped_where_new_settings_leave_no_room_for_it() {
+    let mut script = Script::new();
+    script.connected(NODE, "a", true);
+    script.subscribed(NODE, "t", QoS::AtLeastOnce);
+    script.delivery(1, "t", "more than the link carries then", QoS::AtLeastOnce);
+    script.hears_publish("more than the link carries then", false);
+    let mut settings = Settings::default();
+    settings.links[0].mtu = 24;
+    let _ = script.engine.reconfigure(script.now, settings);
+    script.wait(T_RETRY.saturating_mul(2));
+    script.hears_nothing();
+    assert_eq!(script.drops(), [DropReason::TooLong]);
+    script.requests(&UpstreamRequest::Acknowledge(DeliveryId(1)));
+}
+
+#[test]
 fn a10_a_request_that_the_upstream_gives_back_leaves_an_earlier_one_alone() {
     let mut script = Script::new();
     script.connected(NODE, "a", true);
@@ -158,4 +174,116 @@ fn nodes_that_come_and_go_and_exchanges_that_end_leave_no_timers_behind() {
         script.wait(Duration::from_secs(200));
     }
     assert_eq!(script.engine.timers_len(), 0);
+}
+
+#[test]
+fn a_stop_of_the_gateway_after_shorter_limits_keeps_nobody_too_long() {
+    let limited = |idle_max| {
+        let mut settings = Settings {
+            idle_max: Duration::from_secs(idle_max),
+            ..Settings::default()
+        };
+        settings.links[0].discovery = Some(Discovery {
+            advertise_every: Some(Duration::from_secs(100)),
+            standby_misses: None,
+        });
+        settings
+    };
+    let mut script = Script::with(|settings| *settings = limited(3600));
+    script.says(NODE, &connect_for("a", true, 0));
+    script.hears(NODE, &connack(ACCEPTED));
+    let kept = script
+        .engine
+        .reconfigure(script.now, limited(600))
+        .sessions_kept;
+    assert_eq!(kept, 1);
+    script.now += Duration::from_secs(200);
+    script.engine.handle_timeout(script.now);
+    script.wait(Duration::from_secs(601));
+    assert_eq!(script.engine.sessions_len(), 0);
+}
+
+fn supervised(every: u64, grace: u64) -> Arc<NodeRule> {
+    Arc::new(NodeRule {
+        nodes: Pattern::new("a"),
+        expect_every: Some(Duration::from_secs(every)),
+        grace: Duration::from_secs(grace),
+        ..NodeRule::default()
+    })
+}
+
+#[test]
+fn a_status_that_the_upstream_has_no_room_for_waits_its_time_after_many_refusals() {
+    let mut script = Script::with(|settings| {
+        settings.admission.rules = vec![supervised(30, 0)];
+    });
+    for _ in 0..5 {
+        script.wait(Duration::from_secs(60));
+        while let Some(UpstreamRequest::Publish { id, .. }) = script.requests.pop_front() {
+            let result = Err(Refusal::Busy);
+            script.upstream(UpstreamEvent::Published { id, result });
+        }
+    }
+    script.notices.clear();
+    script.wait(Duration::from_secs(30));
+    let request = script.requests.pop_front().expect("the silence is told");
+    script.engine.handle_not_taken(&request);
+    let next = script.engine.poll_timeout().expect("it is told again");
+    assert!(next.since(script.now) > Duration::ZERO, "{next}");
+}
+
+#[test]
+fn d17_a_time_that_became_shorter_does_not_pass_unseen() {
+    let mut script = Script::with(|settings| {
+        settings.admission.rules = vec![supervised(3600, 600)];
+    });
+    script.connected(NODE, "a", true);
+    let mut settings = Settings::default();
+    settings.admission.rules = vec![supervised(3600, 0)];
+    let _ = script.engine.reconfigure(script.now, settings);
+    script.says(NODE, &connect("a", true, true));
+    script.hears(NODE, &Message::WillTopicReq);
+    script.engine.assert_consistent();
+    script.wait(Duration::from_secs(91));
+    assert_eq!(script.engine.sessions_len(), 0);
+}
+
+#[test]
+fn new_settings_under_which_something_is_due_are_no_lateness_of_the_engine() {
+    let mut script = Script::with(|settings| {
+        settings.admission.rules = vec![supervised(36_000, 0)];
+    });
+    script.connected(NODE, "a", false);
+    script.wait(Duration::from_secs(50));
+    let mut settings = Settings::default();
+    settings.admission.rules = vec![supervised(1, 0)];
+    settings.links[0].dead_after = Some(Duration::from_secs(10));
+    script.notices.clear();
+    let _ = script.engine.reconfigure(script.now, settings);
+    assert!(
+        script
+            .engine
+            .poll_timeout()
+            .is_none_or(|at| at > script.now)
+    );
+    script.wait(Duration::from_secs(1));
+    let late = script.noticed(|notice| matches!(notice, Notice::Late { .. }).then_some(()));
+    assert_eq!(late, []);
+}
+
+#[test]
+fn a_link_that_may_be_silent_under_new_settings_is_no_longer_dead() {
+    let mut script = Script::with(|settings| {
+        settings.links[0].dead_after = Some(Duration::from_secs(10));
+    });
+    script.connected(NODE, "a", true);
+    script.wait(Duration::from_secs(20));
+    let _ = script.engine.reconfigure(script.now, Settings::default());
+    script.engine.assert_consistent();
+    script.wait(Duration::from_secs(100));
+    assert_eq!(
+        script.engine.sessions_len(),
+        0,
+        "it has been silent for too long"
+    );
 }

@@ -60,6 +60,19 @@ fn d09_search_is_answered_to_who_asked_and_to_everyone() {
 }
 
 #[test]
+fn d09_an_answer_that_a_whole_line_hears_is_not_sent_twice() {
+    let mut script = Script::with(|settings| settings.gw_id = 9);
+    let line = Binding {
+        link: LINK,
+        peer: Peer::Line,
+        node_id: None,
+    };
+    script.says(line, &search(2));
+    script.hears(line, &info(9));
+    assert!(script.broadcast.is_empty());
+}
+
+#[test]
 fn d09_searches_are_answered_at_a_bounded_rate() {
     let mut script = Script::new();
     for port in 1..=5000 {

@@ -177,8 +177,8 @@ fn priorities_read_anew_let_no_publication_overtake_one_of_its_topic() {
     }
     let mut settings = script.engine.settings.clone();
     settings.topic_priorities = vec![("u".into(), Priority::High)];
-    script.engine.settings = settings;
-    script.engine.rank_letters_anew();
+    let done = script.engine.reconfigure(script.now, settings);
+    assert_eq!(done.sessions_kept, 1);
     script.delivery(4, "t", "t4", QoS::AtLeastOnce);
     script.delivery(14, "u", "u4", QoS::AtLeastOnce);
     script.says(NODE, &ping("a"));

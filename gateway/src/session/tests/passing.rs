@@ -120,6 +120,18 @@ fn a_wake_keeps_to_its_order() {
 }
 
 #[test]
+fn nothing_passes_onto_a_link_that_is_down() {
+    let mut script = node();
+    script.link(LinkId(0), LinkEvent::Down);
+    script.delivery(0, "known", "x", QoS::AtMostOnce);
+    script.delivery(1, "known", "y", QoS::AtLeastOnce);
+    script.hears_nothing();
+    script.link(LinkId(0), LinkEvent::Up);
+    script.hears_publish("x", false);
+    script.accepts_publish(NODE, "y", false);
+}
+
+#[test]
 fn one_node_that_never_answers_delays_no_other() {
     let mut script = Script::with(|settings| settings.idle_max = Duration::from_secs(86_400));
     let nodes: Vec<_> = (1..=50).map(super::node).collect();

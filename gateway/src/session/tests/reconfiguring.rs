@@ -487,19 +487,24 @@ fn more_grace_holds_for_the_silence_under_way() {
 
 #[test]
 fn new_rules_for_qos_minus_one_hold_at_once() {
-    let allow = |settings: &mut Settings| {
-        settings.qos_minus_one.push(QosMinusOneRule {
+    let allow = |filter: &str| {
+        let rule = QosMinusOneRule {
             link: LinkId(0),
             from: Senders::default(),
-            topics: vec!["#".into()],
+            topics: vec![filter.into()],
             retain: false,
             rate_per_s: 1,
             burst: 1,
-        });
+        };
+        move |settings: &mut Settings| settings.qos_minus_one.push(rule)
     };
     let message = publish(TopicRef::Predefined(TopicId(7)), "x", QoS::MinusOne, 0);
     let mut script = Script::new();
-    let _ = reconfigured(&mut script, allow);
+    let _ = reconfigured(&mut script, allow("#"));
+    script.says(NODE, &message);
+    script.publishes("pre/seven", "x", QoS::AtMostOnce);
+    // What was sent by one rule does not count towards the rate of another in its place.
+    let _ = reconfigured(&mut script, allow("pre/#"));
     script.says(NODE, &message);
     script.publishes("pre/seven", "x", QoS::AtMostOnce);
     let _ = reconfigured(&mut script, |_| {});

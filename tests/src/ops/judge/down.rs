@@ -22,6 +22,10 @@ impl Judge {
                 // After a refusal it may go on.
                 node.resumed = node.exchange.take();
             }
+            // It may come after the id was told again, which is over with it.
+            Message::PubRec(id) if [node.exchange, node.resumed].contains(&Some(*id)) => {
+                node.register = None;
+            }
             Message::PubComp(id) if node.exchange == Some(*id) => node.exchange = None,
             Message::RegAck(ack) if node.register == Some(ack.msg_id) => node.register = None,
             _ => {}
@@ -89,6 +93,12 @@ impl Judge {
             | Message::WillTopicResp(_)
             | Message::WillMsgResp(_)
             | Message::GwInfo(_) => {
+                // A will may no longer be welcome in the middle of its handshake.
+                let refusal = matches!(message, Message::ConnAck(ack)
+                    if ack.return_code != ReturnCode::Accepted);
+                if refusal && self.cause.is_configuration {
+                    return Ok(());
+                }
                 let asked = self.asked(to).is_some_and(|it| answers(&message, &it));
                 if asked {
                     Ok(())

@@ -171,7 +171,7 @@ impl Judge {
                 let entry = (owner, msg_id);
                 self.received.contains_key(&entry) || self.released.contains(&entry)
             }
-            _ => self.settings.dedup_qos1 && self.taken.contains(&(owner, msg_id)),
+            _ => self.limits.dedup_qos1 && self.taken.contains(&(owner, msg_id)),
         });
         if known && repeated.is_some_and(|it| (it.msg_id, it.said.qos) == (msg_id, qos)) {
             return Ok(());
@@ -183,7 +183,7 @@ impl Judge {
 
     /// No stray datagram reaches the upstream; at QoS −1 it may, once.
     fn check_stray_request(&self, request: &UpstreamRequest) -> Result<(), String> {
-        if !self.cause.is_datagram {
+        if !self.cause.is_datagram || self.cause.revives {
             return Ok(());
         }
         let minus_one = self.cause.bound.is_none()

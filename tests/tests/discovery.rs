@@ -13,22 +13,22 @@ use tests::{
 
 #[test]
 fn d09_a_node_finds_a_gateway_by_searching_an_ipv4_group() -> Result<()> {
-    Rig::start(&Group::v4()?)?.a_search_finds_it()
+    Rig::start(&Group::v4()?)?.judge_search()
 }
 
 #[test]
 fn d09_a_node_finds_a_gateway_by_searching_an_ipv6_group() -> Result<()> {
-    Rig::start(&Group::v6()?)?.a_search_finds_it()
+    Rig::start(&Group::v6()?)?.judge_search()
 }
 
 #[test]
 fn d09_a_node_that_only_listens_hears_advertise_in_an_ipv4_group() -> Result<()> {
-    who_only_listens_hears_it(&Group::v4()?)
+    is_heard_by_who_only_listens(&Group::v4()?)
 }
 
 #[test]
 fn d09_a_node_that_only_listens_hears_advertise_in_an_ipv6_group() -> Result<()> {
-    who_only_listens_hears_it(&Group::v6()?)
+    is_heard_by_who_only_listens(&Group::v6()?)
 }
 
 #[test]
@@ -128,7 +128,7 @@ impl Rig {
         Ok(())
     }
 
-    fn a_search_finds_it(self) -> Result<()> {
+    fn judge_search(self) -> Result<()> {
         let group = self.group.as_ref().context("there is no group")?;
         let mut node = searching(group, false)?;
         node.command(|client, now| client.connect(now))?;
@@ -161,7 +161,7 @@ impl Rig {
     }
 }
 
-fn who_only_listens_hears_it(group: &Group) -> Result<()> {
+fn is_heard_by_who_only_listens(group: &Group) -> Result<()> {
     let broker = Mosquitto::start(MosquittoOptions::default())?;
     let mut node = searching(group, true)?;
     node.command(|client, now| client.connect(now))?;

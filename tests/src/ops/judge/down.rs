@@ -22,6 +22,12 @@ impl Judge {
                 // After a refusal it may go on.
                 node.resumed = node.exchange.take();
             }
+            // It does not know the id of a publication at QoS 0, and is told before a repetition.
+            Message::PubAck(ack)
+                if ack.msg_id == MsgId::NONE && ack.return_code == ReturnCode::InvalidTopicId =>
+            {
+                node.resumed = node.exchange.take().or(node.resumed);
+            }
             // It may come after the id was told again, which is over with it.
             Message::PubRec(id) if [node.exchange, node.resumed].contains(&Some(*id)) => {
                 node.register = None;

@@ -9,7 +9,7 @@ use shared::time::Duration;
 use tests::world::{Counts, World, WorldConfig};
 
 /// The seeds of each world, unless `SEEDS` says otherwise.
-const SEEDS: u64 = 20;
+const SEEDS: u64 = 10;
 
 /// Runs `config` with all seeds.
 fn holds(config: WorldConfig) {
@@ -38,6 +38,21 @@ fn holds(config: WorldConfig) {
         sum.up_1 > 0 && sum.down_owed > 0 && exactly_once > 0,
         "nothing was checked"
     );
+    let happened = [
+        ("a link went down", config.link_outages, sum.link_outages),
+        ("the gateway stood still", config.stalls, sum.stalls),
+        ("a node moved", config.roaming, sum.moves),
+        (
+            "a node was sent off",
+            config.send_off.is_some(),
+            sum.sent_off,
+        ),
+        ("a link was slow", config.octets_per_s.is_some(), sum.queued),
+        ("a status was told", config.rules, sum.statuses),
+    ];
+    for (what, planned, times) in happened {
+        assert!(!planned || times > 0, "{what}: never");
+    }
     assert!(
         sum.late_copies * 100 <= exactly_once,
         "copies are not told from new publications"
@@ -121,6 +136,80 @@ fn everything_holds_at_once() {
     let second = Duration::from_secs(1);
     holds(config.with_reordering(second));
     holds(config.with_copies().with_reordering(second));
+}
+
+#[test]
+fn every_promise_holds_at_any_loss_with_copies_and_reordering() {
+    let second = Duration::from_secs(1);
+    for (name, percent) in [
+        ("all faults, no loss", 0),
+        ("all faults, loss of 10 %", 10),
+        ("all faults, loss of 30 %", 30),
+        ("all faults, loss of 50 %", 50),
+    ] {
+        let config = WorldConfig::lossy(name, percent);
+        holds(
+            config
+                .with_copies()
+                .with_reordering(second)
+                .with_restless_nodes(),
+        );
+    }
+}
+
+#[test]
+fn nodes_keep_their_sessions_from_link_to_link() {
+    holds(WorldConfig::calm("roaming").with_roaming_nodes());
+    holds(WorldConfig::lossy("roaming, loss of 30 %", 30).with_roaming_nodes());
+}
+
+#[test]
+fn a_link_that_goes_down_loses_nobody() {
+    holds(WorldConfig::calm("link outages").with_link_outages());
+    let config = WorldConfig::lossy("link outages, loss of 10 %", 10);
+    holds(config.with_link_outages().with_roaming_nodes());
+}
+
+#[test]
+fn a_slow_radio_is_not_flooded() {
+    let seconds = Duration::from_secs;
+    holds(WorldConfig::calm("200 octets/s").at_speed(200, seconds(10)));
+    holds(WorldConfig::lossy("100 octets/s, loss of 10 %", 10).at_speed(100, seconds(20)));
+}
+
+#[test]
+fn a_gateway_that_stands_still_loses_nobody() {
+    holds(WorldConfig::calm("stalls").with_stalls());
+    let config = WorldConfig::lossy("stalls, loss of 30 %", 30);
+    holds(config.with_stalls().with_restless_nodes());
+}
+
+#[test]
+fn rules_priorities_and_budgets_break_no_promise() {
+    holds(WorldConfig::calm("rules").with_rules());
+    let config = WorldConfig::lossy("rules, loss of 30 %", 30);
+    holds(config.with_rules().with_restless_nodes());
+}
+
+#[test]
+fn nodes_that_are_sent_off_come_back() {
+    let after = Duration::from_secs(20);
+    holds(WorldConfig::calm("sent off").sending_off(after));
+    let config = WorldConfig::lossy("sent off, loss of 30 %", 30);
+    holds(config.sending_off(after).with_restless_nodes());
+}
+
+#[test]
+fn everything_new_holds_at_once() {
+    let config = WorldConfig::lossy("everything new", 10)
+        .with_broker_trouble()
+        .with_roaming_nodes()
+        .with_link_outages()
+        .with_stalls()
+        .with_rules()
+        .sending_off(Duration::from_secs(20));
+    holds(config);
+    holds(config.with_bursts().at_speed(300, Duration::from_secs(10)));
 }
 
 #[test]

@@ -23,6 +23,20 @@ pub struct WorldConfig {
     /// Whether applications disconnect, wake early and leave their sleep at times, and nodes
     /// move, reboot, and use clean sessions.
     pub restless: bool,
+    /// Whether nodes go from one kind of link to another, each with a clock and an MTU of its
+    /// own, and from forwarder to forwarder.
+    pub roaming: bool,
+    /// Whether links go down at times, with a word to the engine.
+    pub link_outages: bool,
+    /// How fast links to nodes are, where they are slow.
+    pub octets_per_s: Option<u32>,
+    /// Whether the gateway stands still at times, and finds everything late.
+    pub stalls: bool,
+    /// Whether nodes are served by rules: what they may do, who goes first, how much a wake
+    /// sends, how often they must be heard.
+    pub rules: bool,
+    /// How long the broker may be away before the nodes are sent off.
+    pub send_off: Option<Duration>,
     /// The retry clock of both sides; above the worst round trip.
     pub t_retry: Duration,
 }
@@ -44,6 +58,12 @@ impl WorldConfig {
             refused_ppm: 0,
             not_taken_ppm: 0,
             restless: false,
+            roaming: false,
+            link_outages: false,
+            octets_per_s: None,
+            stalls: false,
+            rules: false,
+            send_off: None,
             t_retry: Duration::from_secs(3),
         }
     }
@@ -106,6 +126,51 @@ impl WorldConfig {
     #[must_use]
     pub const fn with_restless_nodes(mut self) -> Self {
         self.restless = true;
+        self
+    }
+
+    /// Adds nodes that go from link to link.
+    #[must_use]
+    pub const fn with_roaming_nodes(mut self) -> Self {
+        self.restless = true;
+        self.roaming = true;
+        self
+    }
+
+    /// Adds links that go down at times.
+    #[must_use]
+    pub const fn with_link_outages(mut self) -> Self {
+        self.link_outages = true;
+        self
+    }
+
+    /// Makes the way to the nodes slow, with a retry clock above what queues there.
+    #[must_use]
+    pub const fn at_speed(mut self, octets_per_s: u32, t_retry: Duration) -> Self {
+        self.octets_per_s = Some(octets_per_s);
+        self.t_retry = t_retry;
+        self
+    }
+
+    /// Adds a gateway that stands still at times.
+    #[must_use]
+    pub const fn with_stalls(mut self) -> Self {
+        self.stalls = true;
+        self
+    }
+
+    /// Adds rules of admission, and priorities.
+    #[must_use]
+    pub const fn with_rules(mut self) -> Self {
+        self.rules = true;
+        self
+    }
+
+    /// Has nodes sent off when the broker has been away for so long.
+    #[must_use]
+    pub const fn sending_off(mut self, after: Duration) -> Self {
+        self.broker_outages = true;
+        self.send_off = Some(after);
         self
     }
 

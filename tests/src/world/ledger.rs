@@ -49,6 +49,18 @@ pub struct Counts {
     pub down_wiped: u64,
     /// Publications at QoS 2 that came again by a copy that the network had held back.
     pub late_copies: u64,
+    /// What the gateway told of silent nodes, and of those heard again.
+    pub statuses: u64,
+    /// Times that a link went down.
+    pub link_outages: u64,
+    /// Times that the gateway stood still.
+    pub stalls: u64,
+    /// Sleepers that were heard elsewhere when they woke, and nodes that connected elsewhere.
+    pub moves: u64,
+    /// Nodes sent off for an outage of the upstream.
+    pub sent_off: u64,
+    /// Datagrams to nodes that waited for a slow link.
+    pub queued: u64,
 }
 
 impl AddAssign for Counts {
@@ -62,6 +74,12 @@ impl AddAssign for Counts {
         self.down_dropped += other.down_dropped;
         self.down_wiped += other.down_wiped;
         self.late_copies += other.late_copies;
+        self.statuses += other.statuses;
+        self.link_outages += other.link_outages;
+        self.stalls += other.stalls;
+        self.moves += other.moves;
+        self.sent_off += other.sent_off;
+        self.queued += other.queued;
     }
 }
 
@@ -178,6 +196,7 @@ impl Ledger {
     pub(super) fn arrived(&mut self, publication: &Publication) -> Result<(), Broken> {
         match *publication.payload {
             [b'W', node] => self.will_arrived(node),
+            [b'{', ..] => self.status_arrived(publication),
             [b'U', node, a, b, c, d, ..] => {
                 self.uplink_arrived(node, u32::from_be_bytes([a, b, c, d]), publication)
             }
@@ -192,6 +211,16 @@ impl Ledger {
             return Err(format!("a will of node {node}, which was not lost"));
         }
         Ok(())
+    }
+
+    /// The gateway tells of a node that must be heard now and then.
+    fn status_arrived(&mut self, publication: &Publication) -> Result<(), Broken> {
+        self.counts.statuses += 1;
+        let levels: Vec<&str> = publication.topic.split('/').collect();
+        match *levels {
+            ["sandgrouse", "node", _, "status"] if publication.retain => Ok(()),
+            _ => Err(format!("a status came as {publication:?}")),
+        }
     }
 
     fn uplink_arrived(&mut self, node: u8, seq: u32, got: &Publication) -> Result<(), Broken> {
@@ -234,6 +263,15 @@ impl Ledger {
         }
         *newest = seq;
         Ok(())
+    }
+
+    /// Returns the topic of what the engine sends to a node.
+    pub(super) fn topic_of(&self, payload: &[u8]) -> Option<&str> {
+        let [b'D', a, b, c, d, ..] = *payload else {
+            return None;
+        };
+        let id = u32::from_be_bytes([a, b, c, d]) as usize;
+        Some(&self.downlinks.get(id)?.topic)
     }
 
     /// Someone is about to publish for nodes; returns the payload.

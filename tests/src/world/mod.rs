@@ -15,6 +15,7 @@
 mod broker;
 mod config;
 mod ledger;
+mod links;
 mod node;
 mod place;
 mod plan;
@@ -25,7 +26,10 @@ mod watch;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use gateway::session::{Ending, Engine, Forwarders, LinkSettings, Notice, Settings};
+use gateway::session::{
+    Ending, Engine, Forwarders, LinkSettings, MailboxLimits, NodeRule, Notice, Pattern, Priority,
+    Settings,
+};
 use shared::fault::FaultProfile;
 use shared::rng::Rng;
 use shared::time::{Duration, Instant};
@@ -35,6 +39,7 @@ use broker::Broker;
 pub use config::WorldConfig;
 pub use ledger::Counts;
 use ledger::{Broken, Ledger};
+use links::Links;
 use node::Node;
 use watch::Watch;
 
@@ -48,6 +53,12 @@ pub struct World {
     nodes: Vec<Node>,
     watches: Vec<Watch>,
     ledger: Ledger,
+    links: Links,
+    /// When the gateway stands still next, and until when it does.
+    stall_at: Option<Instant>,
+    stall_until: Option<Instant>,
+    /// When it last came to again.
+    stalled_at: Option<Instant>,
     rng: Rng,
     down_topics: Vec<String>,
     down_at: Option<Instant>,
@@ -87,6 +98,16 @@ const STEPS_MAX: u32 = 2_000_000;
 /// The most steps without time passing.
 const STEPS_AT_ONCE_MAX: u32 = 2000;
 
+/// The steps between two looks into the engine.
+const STEPS_BETWEEN_CHECKS: u32 = 64;
+
+/// What one wake may send where rules hold.
+const WAKE_MAX: u32 = 3;
+
+/// How long after a stop of the gateway nobody can be lost by silence: less than the shortest
+/// keep-alive.
+const FRESH_CHANCE: Duration = Duration::from_secs(15);
+
 /// How long everything may take to come to rest once the faults have stopped: several rests
 /// after congestion, sleeps and keep-alives on end.
 const REST_BOUND: Duration = Duration::from_secs(3600);
@@ -110,6 +131,10 @@ impl World {
             broker: Broker::new(&config, rng.split()),
             watches: nodes.iter().map(|_| Watch::default()).collect(),
             ledger: Ledger::new(nodes.len(), &config),
+            links: Links::new(&config, rng.split()),
+            stall_at: config.stalls.then(|| Instant::from_millis(60_000)),
+            stall_until: None,
+            stalled_at: None,
             nodes,
             rng,
             down_topics: subject::down_topics(config.nodes),
@@ -165,13 +190,14 @@ impl World {
         if !self.is_at_rest() {
             return Err(self.unrest());
         }
+        self.check_baseline()?;
         self.ledger.close()
     }
 
     /// Steps until `end`, or until `done` holds; returns whether it does.
     fn live_until(&mut self, end: Instant, done: impl Fn(&Self) -> bool) -> Result<bool, Broken> {
         let mut at_once = 0;
-        for _ in 0..STEPS_MAX {
+        for step in 0..STEPS_MAX {
             if done(self) {
                 return Ok(true);
             }
@@ -186,13 +212,16 @@ impl World {
             }
             self.now = self.now.max(next);
             self.step()?;
+            if step % STEPS_BETWEEN_CHECKS == 0 {
+                self.check_memory()?;
+            }
         }
         Err(format!("more than {STEPS_MAX} steps"))
     }
 }
 
 impl World {
-    fn note(&mut self, notice: &Notice) {
+    fn note(&mut self, notice: &Notice) -> Result<(), Broken> {
         if self.traced {
             eprintln!("{} {notice:?}", self.now);
         }
@@ -204,11 +233,16 @@ impl World {
                 ..
             } => self.ledger.dropped(index_of(client_id), *reason, *octets),
             Notice::Connected {
-                client_id, resumed, ..
+                client_id,
+                binding,
+                resumed,
             } => {
                 let index = index_of(client_id);
                 let watch = &mut self.watches[usize::from(index)];
                 watch.session_clean = watch.connect_clean;
+                let former = watch.place.replace(*binding);
+                let moved = former.is_some_and(|former| former != *binding);
+                self.ledger.counts.moves += u64::from(moved);
                 if !resumed {
                     self.wipe(index);
                 }
@@ -218,15 +252,74 @@ impl World {
             }
             Notice::Ended { client_id, how } => {
                 let index = index_of(client_id);
+                self.ledger.counts.sent_off += u64::from(*how == Ending::UpstreamOut);
                 if *how == Ending::Lost {
+                    self.check_loss(index)?;
                     self.ledger.will_due(index);
                 }
                 if self.watches[usize::from(index)].session_clean && *how != Ending::TakenOver {
                     self.wipe(index);
                 }
             }
+            Notice::Moved { client_id, binding } => {
+                self.watches[usize::from(index_of(client_id))].place = Some(*binding);
+                self.ledger.counts.moves += 1;
+            }
             _ => {}
         }
+        Ok(())
+    }
+
+    /// No node is lost for what is not its own silence.
+    fn check_loss(&self, index: u8) -> Result<(), Broken> {
+        let place = self.watches[usize::from(index)].place;
+        if place.is_some_and(|place| !self.links.carries(place.link)) {
+            return Err(format!(
+                "node {index} was lost, and it was its link that is down"
+            ));
+        }
+        let stalled_at = self.stalled_at;
+        if stalled_at.is_some_and(|at| self.now.since(at) < FRESH_CHANCE) {
+            return Err(format!("node {index} was lost for a stop of the gateway"));
+        }
+        Ok(())
+    }
+
+    /// The engine keeps no more than it may, and what it keeps agrees.
+    fn check_memory(&self) -> Result<(), Broken> {
+        self.engine.assert_consistent();
+        let limits = MailboxLimits::default();
+        let full = self.engine.sessions().find(|session| {
+            session.mailbox_len > limits.messages_max + 1
+                || session.mailbox_bytes > limits.bytes_max + 128
+        });
+        if let Some(session) = full {
+            return Err(format!("too much is kept: {session:?}"));
+        }
+        let nodes = self.nodes.len();
+        if self.engine.sessions_len() > nodes || self.engine.timers_len() > TIMERS_MAX + 3 * nodes {
+            return Err(format!(
+                "{} sessions and {} timers for {nodes} nodes",
+                self.engine.sessions_len(),
+                self.engine.timers_len()
+            ));
+        }
+        Ok(())
+    }
+
+    /// Nothing has stayed behind but what belongs to nodes that are there.
+    fn check_baseline(&self) -> Result<(), Broken> {
+        self.check_memory()?;
+        let qos0_max = MailboxLimits::default().qos0_max;
+        let waits = |waiting: usize| waiting > qos0_max;
+        if let Some(session) = self.engine.sessions().find(|it| waits(it.mailbox_len)) {
+            return Err(format!("it all came to rest, but for {session:?}"));
+        }
+        let handshakes = self.engine.handshake_places();
+        if !handshakes.is_empty() {
+            return Err(format!("handshakes are left at {handshakes:?}"));
+        }
+        Ok(())
     }
 
     fn wipe(&mut self, index: u8) {
@@ -273,7 +366,9 @@ impl World {
             ..FaultProfile::perfect()
         };
         self.down_at = None;
+        self.stall_at = None;
         self.broker.calm_down(self.now);
+        self.links.calm_down(self.now);
         for node in &mut self.nodes {
             node.up.set_profile(quiet);
             node.down.set_profile(quiet);
@@ -319,27 +414,72 @@ impl World {
     }
 }
 
+/// Timers that are no node's: of links, of subscribers that wait, of the upstream.
+const TIMERS_MAX: usize = 16;
+
 fn settings(config: &WorldConfig) -> Settings {
-    let link = LinkSettings {
-        t_retry: config.t_retry,
-        mtu: 128,
+    let link = |percent, mtu, forwarders| LinkSettings {
+        t_retry: config
+            .t_retry
+            .percent(if config.roaming { percent } else { 100 }),
+        mtu: if config.roaming { mtu } else { 128 },
+        forwarders,
+        dead_after: config.link_outages.then(|| Duration::from_secs(240)),
         ..LinkSettings::default()
     };
-    let line = LinkSettings {
-        forwarders: Forwarders::Anyone,
-        ..link.clone()
-    };
+    let forwarders = place::FORWARDERS.parse().expect("a prefix");
+    let links = vec![
+        link(100, 128, Forwarders::Listed(Vec::new())),
+        link(200, 96, Forwarders::Anyone),
+        link(100, 128, Forwarders::Anyone),
+        link(150, 112, Forwarders::Listed(vec![forwarders])),
+    ];
     let predefined = (0..config.nodes)
         .flat_map(|node| [subject::predefined_up(node), subject::predefined_down(node)])
         .map(|(id, name)| (id, Arc::from(name)))
         .collect();
-    Settings {
+    let mut settings = Settings {
         predefined,
-        links: vec![link, line.clone(), line],
+        links,
         // The judge wants every acknowledgement to mean that each taker has it.
         unanswered_max: usize::MAX,
         ..Settings::default()
+    };
+    if let Some(after) = config.send_off {
+        settings.outage_patience = after;
+        settings.outage_disconnect = Some(after);
     }
+    if config.rules {
+        rules(&mut settings);
+    }
+    settings
+}
+
+/// Serves the nodes by rules under which they may do all that they do, one by one.
+fn rules(settings: &mut Settings) {
+    let filters = |list: &[&str]| Some(list.iter().map(|filter| Arc::from(*filter)).collect());
+    let rule = |nodes: &str, priority| {
+        Arc::new(NodeRule {
+            nodes: Pattern::new(nodes),
+            publish: filters(&["up/#", "pre/up/+", "will/+", "+"]),
+            subscribe: filters(&["down/all/#", "down/+/+", "pre/down/+", "+"]),
+            priority,
+            grace: Duration::from_secs(10),
+            expect_every: Some(Duration::from_secs(60)),
+            awake_messages_max: Some(WAKE_MAX),
+            ..NodeRule::default()
+        })
+    };
+    settings.admission.rules = vec![
+        rule("node0", Priority::Low),
+        rule("node1", Priority::High),
+        rule("node?", Priority::Normal),
+    ];
+    settings.admission.others = None;
+    settings.topic_priorities = vec![
+        ("down/+/a".into(), Priority::High),
+        ("down/all/#".into(), Priority::Low),
+    ];
 }
 
 fn index_of(client_id: &str) -> u8 {

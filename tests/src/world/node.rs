@@ -1,6 +1,6 @@
 //! A node: its client, its radio, and an application with moods.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
 
 use shared::client::{Client, CommandError, Config, Event, Phase, Token};
@@ -11,6 +11,7 @@ use shared::wire::QoS;
 
 use super::WorldConfig;
 use super::ledger::{Broken, Ledger, Standing};
+use super::place;
 use super::plan::{Plan, client_config, subscriptions};
 use super::subject::{Subject, predefined_up, short};
 
@@ -19,8 +20,10 @@ pub(super) struct Node {
     pub(super) plan: Plan,
     pub(super) client: Client<8, 4, 64>,
     pub(super) boot: u32,
-    /// Where it is heard: the port of its address, or the line of its forwarder.
-    pub(super) port: u16,
+    /// Where it is heard.
+    pub(super) place: u16,
+    /// Where it has spoken.
+    pub(super) places: BTreeSet<u16>,
     pub(super) up: FaultLink<64, 192>,
     pub(super) down: FaultLink<64, 192>,
     rng: Rng,
@@ -50,7 +53,8 @@ impl Node {
             index,
             client,
             boot: 0,
-            port: 0,
+            place: place::at(plan.link(&mut rng), 0),
+            places: BTreeSet::new(),
             up: FaultLink::new(config.link, up),
             down: FaultLink::new(config.link, down),
             wanted: subscriptions(index, &mut rng),
@@ -133,7 +137,7 @@ impl Node {
     pub(super) fn may_have_moved(&mut self) {
         let spoke_after_silence = std::mem::take(&mut self.was_quiet);
         if spoke_after_silence && self.plan.moves && self.rng.chance_ppm(400_000) {
-            self.port += 1;
+            self.place = place::next(self.place, self.plan.link(&mut self.rng));
         }
     }
 

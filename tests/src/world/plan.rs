@@ -7,6 +7,7 @@ use shared::wire::QoS;
 
 use super::WorldConfig;
 use super::ledger::Ledger;
+use super::place::LINKS;
 use super::subject::{Subject, predefined_down, short};
 
 /// What a node is and does, chosen by the seed.
@@ -17,6 +18,8 @@ pub(super) struct Plan {
     pub(super) publishes_while_asleep: bool,
     pub(super) moves: bool,
     pub(super) forwarded: bool,
+    /// Whether it is heard on any link.
+    pub(super) roams: bool,
     pub(super) reboots: bool,
     pub(super) clean: bool,
     pub(super) discovers: bool,
@@ -39,8 +42,9 @@ impl Plan {
         Self {
             sleeps_s: sleeps.then_some(sleep_s),
             publishes_while_asleep: maybe(50),
-            moves: maybe(50) && restless && sleeps,
+            moves: (maybe(50) || config.roaming) && restless && sleeps,
             forwarded: maybe(35),
+            roams: config.roaming && maybe(70),
             reboots: maybe(30) && restless,
             clean: maybe(40) && restless && !config.has_late_requests(),
             discovers: maybe(20),
@@ -50,6 +54,18 @@ impl Plan {
             moody: maybe(50) && restless,
             unsubscribes: restless && !config.has_late_requests(),
         }
+    }
+}
+
+impl Plan {
+    /// Returns a link that the node may be heard on.
+    pub(super) fn link(&self, rng: &mut Rng) -> u16 {
+        let (first, count) = match (self.roams, self.forwarded) {
+            (true, _) => (0, LINKS),
+            (false, true) => (1, LINKS - 1),
+            (false, false) => (0, 1),
+        };
+        first + u16::try_from(rng.below(u64::from(count))).unwrap_or(0)
     }
 }
 

@@ -1,5 +1,8 @@
 //! What the engine hears and says to one node, seen from the wire.
 
+use std::collections::BTreeSet;
+
+use gateway::session::Binding;
 use shared::time::Instant;
 use shared::wire::{Message, ReturnCode};
 
@@ -12,6 +15,10 @@ pub(super) struct Watch {
     pub(super) connect_clean: bool,
     /// The clean flag of the session the engine has.
     pub(super) session_clean: bool,
+    /// Where the engine hears the node.
+    pub(super) place: Option<Binding>,
+    /// What was published since the last ping, by the heads of the payloads.
+    in_wake: BTreeSet<Vec<u8>>,
     to_node: Rate,
     from_node: Rate,
 }
@@ -45,9 +52,11 @@ impl Watch {
             }
             Message::Disconnect(_) => self.listening = Listening::Unknown,
             Message::PingReq(_) if self.listening == Listening::Asleep => {
+                self.in_wake.clear();
                 self.listening = Listening::Awake;
             }
             Message::PingReq(ping) if !ping.client_id.is_empty() => {
+                self.in_wake.clear();
                 self.listening = match self.listening {
                     Listening::Active => Listening::Active,
                     _ => Listening::Awake,
@@ -63,7 +72,9 @@ impl Watch {
     }
 
     /// The engine says something to the node.
-    pub(super) fn said(&mut self, message: &Message<'_>) -> Result<(), String> {
+    ///
+    /// `wake_max` is the most that may be published in one wake.
+    pub(super) fn said(&mut self, message: &Message<'_>, wake_max: usize) -> Result<(), String> {
         match (message, self.listening) {
             (Message::ConnAck(ack), _) if ack.return_code == ReturnCode::Accepted => {
                 self.listening = Listening::Active;
@@ -73,6 +84,13 @@ impl Watch {
             (Message::PingResp, Listening::Awake) => self.listening = Listening::Asleep,
             (Message::Publish(_) | Message::Register(_), Listening::Asleep) => {
                 return Err(format!("{message:?} went to a node that is asleep"));
+            }
+            (Message::Publish(publish), Listening::Awake) => {
+                let head = publish.payload.iter().take(5).copied();
+                self.in_wake.insert(head.collect());
+                if self.in_wake.len() > wake_max {
+                    return Err(format!("{message:?} is beyond what a wake may send"));
+                }
             }
             _ => {}
         }

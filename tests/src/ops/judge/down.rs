@@ -30,6 +30,12 @@ impl Judge {
                 // After a refusal it may go on.
                 node.resumed = node.exchange.take();
             }
+            // It does not know the id of a publication at QoS 0, and is told before a repetition.
+            Message::PubAck(ack)
+                if ack.msg_id == MsgId::NONE && ack.return_code == ReturnCode::InvalidTopicId =>
+            {
+                node.resumed = node.exchange.take().or(node.resumed);
+            }
             Message::PubRec(id) if is_open(*id) => node.register = None,
             Message::PubComp(id) if node.exchange == Some(*id) => node.exchange = None,
             Message::RegAck(ack) if node.register == Some(ack.msg_id) => node.register = None,

@@ -98,16 +98,16 @@ impl Engine {
         }
         self.slots.bind(key, binding);
         if let Some(former) = former {
-            self.displace(now, former);
+            self.displace(now, former, binding);
         }
         self.tell(key, |client_id| Notice::Moved { client_id, binding });
     }
 
-    /// Has a sleeper that has lost its place looked at in its time, which may have stood still
-    /// with its link.
-    fn displace(&mut self, now: Instant, key: SessionKey) {
+    /// Has a sleeper that has lost its place looked at in its time, which has stood still where
+    /// the link carries nothing.
+    fn displace(&mut self, now: Instant, key: SessionKey, lost: Binding) {
         if let Some(session) = self.slots.get_mut(key)
-            && session.timer.is_none()
+            && !self.links.reach(Some(lost))
         {
             session.restart_supervision(now, &self.settings);
         }

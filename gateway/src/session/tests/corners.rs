@@ -293,9 +293,12 @@ fn d31_a_sleeper_that_loses_its_place_on_a_link_that_is_out_is_lost_in_its_time(
     let mut script = Script::new();
     for (place, client_id) in [(NODE, "a"), (OTHER, "b")] {
         script.connected(place, client_id, true);
+        // Mail that has still to expire changes nothing.
+        script.subscribed(place, client_id, QoS::AtLeastOnce);
         script.says(place, &disconnect(Some(60)));
         script.hears(place, &disconnect(None));
     }
+    script.delivery(1, "a", "x", QoS::AtLeastOnce);
     script
         .engine
         .handle_link(script.now, LinkId(0), LinkEvent::Down);

@@ -122,6 +122,9 @@ struct FairnessArgs {
     /// For how many seconds they publish, each time.
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=3_600))]
     seconds: u64,
+    /// How many times without and beside the silent nodes, in turn.
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u8).range(1..=100))]
+    rounds: u8,
     /// How many milliseconds a client pauses between two publications; 0 loads the gateway fully.
     #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u64).range(0..=60_000))]
     pause_ms: u64,
@@ -322,6 +325,7 @@ fn run_fairness(args: &FairnessArgs) -> Result<bool> {
     let result = fairness::compare(&Comparison {
         clients: usize::try_from(args.clients)?,
         duration: Duration::from_secs(args.seconds),
+        rounds: args.rounds,
         pause: Duration::from_millis(args.pause_ms),
         silent: usize::try_from(args.silent)?,
         rate_per_s: args.rate,

@@ -13,12 +13,12 @@ use tests::{
 
 #[test]
 fn d09_a_node_finds_a_gateway_by_searching_an_ipv4_group() -> Result<()> {
-    Rig::start(&Group::v4()?)?.is_found_by_a_search()
+    Rig::start(&Group::v4()?)?.judge_search()
 }
 
 #[test]
 fn d09_a_node_finds_a_gateway_by_searching_an_ipv6_group() -> Result<()> {
-    Rig::start(&Group::v6()?)?.is_found_by_a_search()
+    Rig::start(&Group::v6()?)?.judge_search()
 }
 
 #[test]
@@ -128,7 +128,7 @@ impl Rig {
         Ok(())
     }
 
-    fn is_found_by_a_search(self) -> Result<()> {
+    fn judge_search(self) -> Result<()> {
         let group = self.group.as_ref().context("there is no group")?;
         let mut node = searching(group, false)?;
         node.command(|client, now| client.connect(now))?;

@@ -30,7 +30,7 @@ pub struct Sight {
     pub in_flight: Option<&'static str>,
     /// Whether the node does not answer.
     pub unresponsive: bool,
-    /// Whether the node has asked for silence.
+    /// Whether the node has asked for silence, or to be told no more topic ids for a while.
     pub paused: bool,
     /// Whether there is a will.
     pub will: bool,
@@ -273,7 +273,7 @@ impl Sight {
                 Stage::Release => "release",
             }),
             unresponsive: session.unresponsive,
-            paused: session.paused_until.is_some(),
+            paused: session.paused_until.is_some() || session.registers_paused_until.is_some(),
             will: session.will.is_some(),
             letters: letters(session).count(),
             bytes: session.mailbox.bytes(),

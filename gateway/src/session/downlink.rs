@@ -75,7 +75,7 @@ impl Engine {
         }
         self.out.stats.publications_down += 1;
         session.mailbox.stamp(&mut letter);
-        let expired = session.mailbox.expire(now);
+        let expired = session.expire(now);
         if self.links.reach(session.binding) && session.goes_at_once(now, &letter) {
             self.refuse_letters(key, expired);
             return self.launch(now, key, letter);
@@ -138,9 +138,9 @@ impl Engine {
     }
 
     /// Drops the letters that have waited for too long.
-    fn expire_letters(&mut self, now: Instant, key: SessionKey) {
+    pub(super) fn expire_letters(&mut self, now: Instant, key: SessionKey) {
         if let Some(session) = self.slots.get_mut(key) {
-            let expired = session.mailbox.expire(now);
+            let expired = session.expire(now);
             self.refuse_letters(key, expired);
         }
     }
@@ -189,6 +189,29 @@ impl Engine {
 }
 
 impl Session {
+    /// Takes the letters whose time is up, also one in flight that was never published and is
+    /// not being sent.
+    fn expire(&mut self, now: Instant) -> Vec<Refused> {
+        let mut expired = self.mailbox.expire(now);
+        if let Some(reason) = self.stalled_letter().and_then(|letter| letter.expired(now)) {
+            let flight = self.in_flight.take();
+            expired.extend(flight.map(|flight| (flight.letter, reason)));
+        }
+        expired
+    }
+
+    /// Returns when a letter may have expired: never too late.
+    pub(super) fn next_expiry(&self) -> Option<Instant> {
+        let stalled = self.stalled_letter().map(Letter::until);
+        stalled.into_iter().chain(self.mailbox.next_expiry()).min()
+    }
+
+    fn stalled_letter(&self) -> Option<&Letter> {
+        let flight = self.in_flight.as_ref()?;
+        let stalled = flight.retry_at.is_none() && !flight.letter.published;
+        stalled.then_some(&flight.letter)
+    }
+
     /// Returns whether publications may be sent at all. D-16: they follow the SUBACK that is
     /// still to come.
     pub(super) fn takes_delivery(&self) -> bool {

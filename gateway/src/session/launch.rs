@@ -86,12 +86,7 @@ impl Engine {
         let Some(session) = self.slots.get(key) else {
             return;
         };
-        let Some(flight) = &session.in_flight else {
-            return;
-        };
-        let is_released = flight.stage == Stage::Release;
-        let expired = flight.letter.expired(now).filter(|_| !is_released);
-        match expired.or_else(|| session.obstacle_in_flight(&self.settings)) {
+        match session.obstacle_in_flight(&self.settings) {
             Some(reason) => self.abandon(key, reason),
             None => self.transmit_in_flight(now, key),
         }

@@ -339,7 +339,7 @@ impl Session {
             .map(|pending| pending.expires)
             .min();
         let pauses = [self.paused_until, self.registers_paused_until];
-        [retry, pending, self.mailbox.next_expiry()]
+        [retry, pending, self.next_expiry()]
             .into_iter()
             .chain(pauses)
             .flatten()

@@ -80,8 +80,9 @@ impl Engine {
         };
         session.timer = None;
         if !self.links.reach(session.binding) {
-            // The link's return arms it again.
-            return;
+            // Its time stands still, and that of its mail does not. The link's return arms the
+            // rest again.
+            return self.expire_unreached(now, key);
         }
         if session.deadline <= now {
             self.silent_too_long(now, key);
@@ -92,6 +93,16 @@ impl Engine {
             self.pump(now, key);
         }
         self.reschedule(key);
+    }
+
+    fn expire_unreached(&mut self, now: Instant, key: SessionKey) {
+        self.expire_letters(now, key);
+        if let Some(session) = self.slots.get_mut(key)
+            && let Some(next) = session.next_expiry()
+        {
+            self.timers
+                .arm(&mut session.timer, next, TimerOwner::Session(key));
+        }
     }
 
     fn silent_too_long(&mut self, now: Instant, key: SessionKey) {

@@ -247,6 +247,9 @@ impl World {
                     self.wipe(index);
                 }
             }
+            Notice::Asleep { client_id, .. } => {
+                self.watches[usize::from(index_of(client_id))].falls_asleep();
+            }
             Notice::Ended { client_id, how } => {
                 let index = index_of(client_id);
                 self.ledger.counts.sent_off += u64::from(*how == Ending::UpstreamOut);

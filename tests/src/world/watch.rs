@@ -66,6 +66,11 @@ impl Watch {
         }
     }
 
+    /// The engine takes the node for asleep.
+    pub(super) const fn falls_asleep(&mut self) {
+        self.listening = Listening::Asleep;
+    }
+
     /// The engine says something to the node.
     ///
     /// `wake_max` is the most that may be published in one wake.
@@ -74,9 +79,7 @@ impl Watch {
             (Message::ConnAck(ack), _) if ack.return_code == ReturnCode::Accepted => {
                 self.listening = Listening::Active;
             }
-            (Message::Disconnect(_), Listening::SleepAsked) => {
-                self.listening = Listening::Asleep;
-            }
+            // Whether it lets the node sleep or does not know it, nobody can tell from this.
             (Message::Disconnect(_), _) => self.listening = Listening::Unknown,
             (Message::PingResp, Listening::Awake) => self.listening = Listening::Asleep,
             (Message::Publish(_) | Message::Register(_), Listening::Asleep) => {

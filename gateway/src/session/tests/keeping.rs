@@ -85,6 +85,27 @@ fn d27_what_was_sent_does_not_expire_and_what_was_not_does() {
 }
 
 #[test]
+fn d27_what_waits_for_a_link_that_is_down_expires_all_the_same() {
+    let mut script = Script::new();
+    script.connected(NODE, "a", true);
+    script.subscribed(NODE, "#", QoS::AtLeastOnce);
+    expiring(&mut script, 1, "x", QoS::AtLeastOnce, 100);
+    script.hears_register("t");
+    expiring(&mut script, 2, "y", QoS::AtLeastOnce, 200);
+    script.link(LinkId(0), LinkEvent::Down);
+    expiring(&mut script, 3, "z", QoS::AtLeastOnce, 150);
+    for (id, after) in [(1, 100), (3, 50), (2, 50)] {
+        script.wait(Duration::from_secs(after - 1));
+        script.requests_nothing();
+        script.wait(Duration::from_secs(1));
+        script.requests(&UpstreamRequest::Acknowledge(DeliveryId(id)));
+    }
+    assert_eq!(script.drops(), [DropReason::MailboxExpired; 3]);
+    script.link(LinkId(0), LinkEvent::Up);
+    script.hears_nothing();
+}
+
+#[test]
 fn d27_no_qos_0_is_kept_for_a_sleeper_where_none_is_wanted_but_a_listener_gets_it() {
     let mut script = sleeper(|settings| settings.mailbox.qos0_max = 0);
     script.delivery(0, "t", "x", QoS::AtMostOnce);

@@ -17,7 +17,15 @@ impl Judge {
         let Some(node) = self.node_at(&binding) else {
             return;
         };
+        let is_open = |id: MsgId| [node.exchange, node.resumed].contains(&Some(id));
         match message {
+            // It may come after the id was told again, which is over with it.
+            Message::PubAck(ack)
+                if ack.return_code == ReturnCode::Accepted && is_open(ack.msg_id) =>
+            {
+                node.register = None;
+                node.resumed = node.exchange.take().or(node.resumed);
+            }
             Message::PubAck(ack) if node.exchange == Some(ack.msg_id) => {
                 // After a refusal it may go on.
                 node.resumed = node.exchange.take();
@@ -28,10 +36,7 @@ impl Judge {
             {
                 node.resumed = node.exchange.take().or(node.resumed);
             }
-            // It may come after the id was told again, which is over with it.
-            Message::PubRec(id) if [node.exchange, node.resumed].contains(&Some(*id)) => {
-                node.register = None;
-            }
+            Message::PubRec(id) if is_open(*id) => node.register = None,
             Message::PubComp(id) if node.exchange == Some(*id) => node.exchange = None,
             Message::RegAck(ack) if node.register == Some(ack.msg_id) => node.register = None,
             _ => {}

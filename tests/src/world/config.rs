@@ -196,14 +196,7 @@ impl WorldConfig {
     /// use neither in such a world.
     #[must_use]
     pub const fn has_late_requests(&self) -> bool {
-        self.has_late_copies() || self.has_late_repetitions()
-    }
-
-    /// Returns whether a repetition may come when its exchange and many others are over: the
-    /// retry clock is not above the worst round trip, which it must be.
-    #[must_use]
-    pub const fn has_late_repetitions(&self) -> bool {
         let late = self.link.reorder_hold.as_millis() >= self.t_retry.as_millis();
-        self.link.reorder_ppm > 0 && late
+        self.has_late_copies() || (self.link.reorder_ppm > 0 && late)
     }
 }

@@ -24,8 +24,6 @@ pub(super) struct Ledger {
     reorders: bool,
     /// Whether copies of first transmissions may come after everything else of an exchange.
     late_copies: bool,
-    /// Whether repetitions may come after everything else of an exchange.
-    late_repetitions: bool,
     pub(super) counts: Counts,
 }
 
@@ -135,7 +133,6 @@ impl Ledger {
             wills: vec![0; nodes],
             reorders: config.link.reorder_ppm > 0,
             late_copies: config.has_late_copies(),
-            late_repetitions: config.has_late_repetitions(),
             counts: Counts::default(),
         }
     }
@@ -384,13 +381,7 @@ impl Ledger {
         boots.push(boot);
         let in_this_boot = boots[..boots.len() - 1].contains(&boot);
         if qos == QoS::ExactlyOnce && in_this_boot {
-            let broken = format!("node {node} got QoS 2 publication {id} again");
-            if self.late_repetitions {
-                // It remembers its last exchanges only, and a full mailbox is many.
-                self.counts.late_copies += 1;
-                return Ok(());
-            }
-            return self.copied(broken);
+            return self.copied(format!("node {node} got QoS 2 publication {id} again"));
         }
         if boots.len() > 1 {
             return Ok(());

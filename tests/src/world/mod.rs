@@ -57,8 +57,8 @@ pub struct World {
     /// When the gateway stands still next, and until when it does.
     stall_at: Option<Instant>,
     stall_until: Option<Instant>,
-    /// When it last noticed that it came too late.
-    late_at: Option<Instant>,
+    /// When it last came to again.
+    stalled_at: Option<Instant>,
     rng: Rng,
     down_topics: Vec<String>,
     down_at: Option<Instant>,
@@ -134,7 +134,7 @@ impl World {
             links: Links::new(&config, rng.split()),
             stall_at: config.stalls.then(|| Instant::from_millis(60_000)),
             stall_until: None,
-            late_at: None,
+            stalled_at: None,
             nodes,
             rng,
             down_topics: subject::down_topics(config.nodes),
@@ -261,7 +261,6 @@ impl World {
                     self.wipe(index);
                 }
             }
-            Notice::Late { .. } => self.late_at = Some(self.now),
             Notice::Moved { client_id, binding } => {
                 self.watches[usize::from(index_of(client_id))].place = Some(*binding);
                 self.ledger.counts.moves += 1;
@@ -279,15 +278,9 @@ impl World {
                 "node {index} was lost, and it was its link that is down"
             ));
         }
-        let late = self
-            .late_at
-            .is_some_and(|at| self.now.since(at) < FRESH_CHANCE);
-        let up = &self.nodes[usize::from(index)].up;
-        let unread = up.poll_timeout().is_some_and(|at| at <= self.now);
-        if late || unread {
-            return Err(format!(
-                "node {index} was lost for a stop of the gateway, unread: {unread}"
-            ));
+        let stalled_at = self.stalled_at;
+        if stalled_at.is_some_and(|at| self.now.since(at) < FRESH_CHANCE) {
+            return Err(format!("node {index} was lost for a stop of the gateway"));
         }
         Ok(())
     }

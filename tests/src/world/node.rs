@@ -33,8 +33,6 @@ pub(super) struct Node {
     wanted: Vec<(Subject, QoS)>,
     /// What the gateway has confirmed and not lost since.
     pub(super) granted: BTreeMap<String, QoS>,
-    /// What it is about to leave, so that no late grant counts.
-    leaving: BTreeSet<String>,
     was_quiet: bool,
     online: bool,
     publish_at: Option<Instant>,
@@ -64,7 +62,6 @@ impl Node {
             backlog: VecDeque::new(),
             in_client: Vec::new(),
             granted: BTreeMap::new(),
-            leaving: BTreeSet::new(),
             was_quiet: true,
             online: true,
             publish_at: Some(start),
@@ -182,13 +179,10 @@ impl Node {
                 if asked.is_none_or(|(_, asked)| *asked != qos) {
                     return Err(format!("node {node} was granted {text} at {qos:?}"));
                 }
-                if !self.leaving.contains(&text) {
-                    self.granted.insert(text, qos);
-                }
+                self.granted.insert(text, qos);
             }
             Event::Unsubscribed { topic } => {
                 let again = Subject::from(topic);
-                self.leaving.remove(&again.text());
                 let qos = self.wanted.iter().find(|(it, _)| it.text() == again.text());
                 let qos = qos.map_or(QoS::AtLeastOnce, |(_, qos)| *qos);
                 self.subscribe(&again, qos);
@@ -264,7 +258,6 @@ impl Node {
             }
         }
         self.boot += 1;
-        self.leaving.clear();
         self.client = Client::new(self.config.clone(), self.rng.split()).unwrap();
         self.online_at = None;
         self.client.connect(now).unwrap();
@@ -295,7 +288,6 @@ impl Node {
                 let (subject, _) = self.wanted[place].clone();
                 if self.client.unsubscribe(subject.topic()).is_ok() {
                     self.granted.remove(&subject.text());
-                    self.leaving.insert(subject.text());
                 }
             }
             _ => {}

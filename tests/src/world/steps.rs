@@ -38,7 +38,14 @@ impl World {
     /// Does everything that is due now.
     pub(super) fn step(&mut self) -> Result<(), Broken> {
         let wakes = self.stall_until.take_if(|at| *at <= self.now).is_some();
-        self.ledger.counts.stalls += u64::from(wakes);
+        if wakes {
+            self.stalled_at = Some(self.now);
+            self.ledger.counts.stalls += 1;
+            // Whichever the gateway comes to first: its timers, or what has come in meanwhile.
+            if self.rng.chance_ppm(500_000) {
+                self.run_timers()?;
+            }
+        }
         if self.stall_at.take_if(|at| *at <= self.now).is_some() {
             self.stall_until =
                 Some(self.now + Duration::from_millis(2000 + self.rng.below(60_000)));
